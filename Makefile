@@ -1,0 +1,37 @@
+# Everything a newcomer needs: `make demo` and `make test`. Only Python ≥ 3.11 (with venv), make and the package registries are assumed.
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check bench lock
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+MEMBERS := schemas producers processors sinks dashboards deploy
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 10
+
+demo: $(READY) ## Start the whole line with an example service, raise three incidents, check every number
+	@$(BIN)/spanloom demo
+
+up: $(READY) ## Keep the line running for your own services
+	@$(BIN)/spanloom up
+
+test: check ## Check and run all tests
+	@$(BIN)/pytest
+
+check: $(READY) ## Lint, types, import arrows, locks
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-show-timings 2>/dev/null || $(BIN)/lint-imports
+	@sh deploy/check-locks.sh
+
+bench: $(READY) ## Measure; one line a figure
+	@$(BIN)/python benchmarks/run.py
+
+lock: $(READY) ## Resolve the dependencies again
+	@sh deploy/lock.sh
+
+$(READY): requirements.lock uv.requirements.lock $(MEMBERS:%=%/pyproject.toml)
+	@PYTHON="$(PYTHON)" sh deploy/bootstrap.sh
+	@touch $@

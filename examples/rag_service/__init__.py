@@ -1,0 +1,1 @@
+"""Answers questions about Python's standard library from its documentation strings: a chat API and an agent."""

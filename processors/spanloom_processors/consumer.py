@@ -1,0 +1,232 @@
+"""Faust's consumer, changed in two ways: it hands over a poll at a time, and commits what it is told.
+
+Stock Faust spends ~150 µs a message, and its commit algorithm loses messages when they are acknowledged out of order
+(faust#606). Here each partition's poll travels through Faust as one message whose value is the list of
+`(offset, log time, value)`, carrying the first offset; and what is committed is exactly what the application declared
+safe (`commits.py`), with metadata. The rest of Faust is untouched. Guarded by tests/processors/test_consumer_contract.py.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, ClassVar
+
+import aiokafka
+from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, AppT, ConsumerMessage
+
+from spanloom_processors.assignment import Assigned, Owner, TopicFacts
+from spanloom_processors.commits import Commits, Point
+
+FETCH_WAIT_MS = 250  # how long the broker holds an empty fetch; an idle partition's progress is at most this old
+REVOKE_TIMEOUT_S = 5.0
+
+Message = tuple[int, int, bytes]  # offset, log time in ms, value
+Polled = list[Message]
+Describe = Callable[[set[str]], Mapping[str, TopicFacts]]
+
+
+class Poll:
+    """One partition's share of a poll."""
+
+    __slots__ = ("keys", "messages", "position", "tp")
+
+    def __init__(self, tp: TP, records: list[Any], position: int) -> None:
+        self.tp = tp
+        self.position = position  # the offset after the last of its messages
+        self.messages: Polled = [(record.offset, record.timestamp, record.value or b"") for record in records]
+        self.keys = {record.offset: record.key for record in records}
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread that talks to Kafka."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # Faust's is a constant of 1.5 s
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start the consumer and watch its fetches, to know when a partition has nothing more to read."""
+        self.empty_fetches: dict[TP, tuple[int, int]] = {}  # position, ms at which its empty fetch was sent
+        await super().on_start()
+        fetcher = self._ensure_consumer()._fetcher
+        fetch = fetcher._proc_fetch_request
+
+        async def watched(assignment: Any, node_id: int, request: Any) -> bool:
+            sent = int(time.time() * 1000)
+            woken: bool = await fetch(assignment, node_id, request)
+            if assignment.active:
+                self._note_empty(fetcher, assignment, request, sent)
+            return woken
+
+        fetcher._proc_fetch_request = watched
+
+    def _note_empty(self, fetcher: Any, assignment: Any, request: Any, sent: int) -> None:
+        for topic, partitions in request.topics:
+            for partition, offset, _ in partitions:
+                tp = TopicPartition(topic, partition)
+                state = assignment.state_value(tp)
+                answered = state.timestamp is not None and state.timestamp >= sent and tp not in fetcher._records
+                if answered and state.has_valid_position and state.position == offset == state.highwater:
+                    self.empty_fetches[TP(topic, partition)] = offset, sent
+
+    async def _fetch_records(self, consumer: Any, active_partitions: Any, **kwargs: Any) -> dict[TP, Poll]:
+        polled = await super()._fetch_records(consumer, active_partitions, **kwargs)
+        buffered = consumer._fetcher._records
+        for tp in polled:
+            if tp in buffered:  # a partition served goes to the end of the queue, so that a backlog is read in turns
+                buffered.move_to_end(tp)
+        return {TP(*tp): Poll(TP(*tp), records, records[-1].offset + 1) for tp, records in polled.items()}
+
+    async def describe(self, tps: set[TP]) -> dict[TP, tuple[Point | None, int, int]]:
+        """For each partition, the group's committed point, the log's start and its end."""
+        return await self.call_thread(self._describe, tps)  # type: ignore[no-any-return]
+
+    async def _describe(self, tps: set[TP]) -> dict[TP, tuple[Point | None, int, int]]:
+        consumer = self._ensure_consumer()
+        wanted = driver.ensure_aiokafka_TPset(tps)
+        committed = await consumer._coordinator.fetch_committed_offsets(wanted)
+        starts = await consumer.beginning_offsets(wanted)
+        ends = await consumer.end_offsets(wanted)
+        points = {tp: Point(found.offset, found.metadata or "") for tp, found in committed.items()}
+        return {TP(*tp): (points.get(tp), starts[tp], ends[tp]) for tp in wanted}
+
+    async def seek_all(self, positions: Mapping[TP, int]) -> None:
+        """Read each partition from its offset on."""
+        await self.call_thread(self._seek_all, positions)
+
+    async def _seek_all(self, positions: Mapping[TP, int]) -> None:
+        consumer = self._ensure_consumer()
+        for tp, offset in positions.items():
+            if TopicPartition(*tp) in consumer.assignment():
+                consumer.seek(TopicPartition(*tp), offset)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; a refusal is logged and waits for the next turn: after a rebalance the partition is another worker's."""
+        commits: Commits = self.consumer.commits
+        points = {tp: point for tp in offsets if (point := commits.declared(tp)) is not None}
+        try:
+            await self._ensure_consumer().commit(
+                {TopicPartition(*tp): OffsetAndMetadata(*point) for tp, point in points.items()}
+            )
+        except (KafkaError, IllegalStateError) as error:
+            self.log.warning("the broker refused a commit, which will be tried again: %s", error)
+            return False
+        commits.done(points)
+        return True
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: `watchdog.py` watches instead, and acts."""
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's consumer over aiokafka, one message a partition and poll, committing declared points."""
+
+    _thread: ConsumerThread
+
+    def __init__(self, transport: "Transport", *args: Any, **kwargs: Any) -> None:
+        self.owner = transport.owner
+        self.describe_topics = transport.describe
+        self.commits = Commits()
+        self._positions: dict[TP, int] = {}
+        self._handed: dict[TP, int] = {}  # where the last poll handed over of a partition ended
+        super().__init__(transport, *args, **kwargs)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Poll]]:
+        polls: dict[TP, Poll] = await self._thread.getmany(active_partitions, timeout)
+        self._handed.update({tp: poll.position for tp, poll in polls.items()})
+        return {tp: [poll] for tp, poll in polls.items()}
+
+    def _to_message(self, tp: TP, poll: Poll) -> ConsumerMessage:
+        offset, log_time, _ = poll.messages[0]
+        return ConsumerMessage(
+            tp.topic, tp.partition, offset, log_time / 1000, 1, None, None, poll, None, 0, len(poll.messages), tp,
+            generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Nothing: a full queue makes the fetcher wait, where Faust would stop fetching and sleep for a second."""
+
+    def idle_since(self, tp: TP, folded: int) -> int | None:
+        """Epoch ms at which a fetch was sent that found nothing after `folded`; None where there is or may be more."""
+        position, sent = self._thread.empty_fetches.get(tp, (-1, 0))
+        return sent if position == self._handed.get(tp) == folded else None
+
+    def highwaters_seen(self) -> dict[TP, tuple[int, int]]:
+        """Of each assigned partition, where reading stands and where the log ended when last fetched."""
+        consumer = self._thread._ensure_consumer()
+        return {
+            TP(*tp): (self._handed.get(TP(*tp), 0), end)
+            for tp in consumer.assignment()
+            if (end := consumer.highwater(tp)) is not None
+        }
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Send, declare and commit what was done, then let go of everything."""
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+        if revoked:
+            await self._last_words()
+        self.commits.forget(list(self._handed))
+        self._positions.clear()
+        self._handed.clear()
+        self._thread.empty_fetches.clear()
+        self.owner.revoked()
+        await super().on_partitions_revoked(revoked)
+
+    async def _last_words(self) -> None:
+        try:
+            async with asyncio.timeout(REVOKE_TIMEOUT_S):
+                await self.owner.revoking()
+                await self.commit()
+        except Exception as error:
+            self.log.warning("leaving partitions without a last commit, the next worker replays more: %r", error)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Ask for each partition's commit and bounds, and let the application say where to read from."""
+        if assigned and not self.should_stop:
+            facts, points = await asyncio.gather(
+                asyncio.to_thread(self.describe_topics, {tp.topic for tp in assigned}), self._thread.describe(assigned)
+            )
+            partitions = {tp: Assigned(*facts[tp.topic], *points[tp]) for tp in assigned}
+            self.commits.done({tp: found.committed for tp, found in partitions.items() if found.committed})
+            self._positions = dict(await self.owner.assigned(partitions))
+            self._handed = dict(self._positions)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def perform_seek(self) -> None:
+        """Go to where the application wants to read from; Faust asks for the group's commit instead."""
+        await self._thread.seek_all(self._positions)
+        self._handed.update(self._positions)
+        self._read_offset.update(self._positions)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in self.commits.pending() if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        point = self.commits.declared(tp)
+        return None if point is None else point.offset
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        return True  # only pending points come here; the metadata may be new though the offset is not
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with the consumer above."""
+
+    Consumer: ClassVar[Any] = Consumer
+
+    def __init__(self, url: list[Any], app: AppT, *, owner: Owner, describe: Describe) -> None:
+        super().__init__(url, app)
+        self.owner = owner
+        self.describe = describe
+
+
+__all__ = ["Consumer", "Coroutine", "Poll", "Transport"]

@@ -41,25 +41,25 @@ class Trace:
     start: int
     end: int
     duration: int
-    state: str  # complete, partial or amended
-    reason: str | None
-    status: str
     spans: int
-    errors: int
-    blocks: int
-    block_reason: str | None
-    user: str | None
-    session_id: str | None
-    tenant: str | None
-    prompt_id: str | None
-    prompt_version: str | None
-    models: tuple[str, ...]
-    input_tokens: int
-    output_tokens: int
-    cost: int | None
-    unpriced: int
-    ttft: int | None
-    critical_path: tuple[str, ...]  # span ids
+    state: str = "complete"  # complete, partial or amended
+    reason: str | None = None  # why it is partial
+    status: str = "ok"
+    errors: int = 0
+    blocks: int = 0
+    block_reason: str | None = None
+    user: str | None = None
+    session_id: str | None = None
+    tenant: str | None = None
+    prompt_id: str | None = None
+    prompt_version: str | None = None
+    models: tuple[str, ...] = ()
+    input_tokens: int = 0  # all buckets of input, like a span's
+    output_tokens: int = 0
+    cost: int | None = None
+    unpriced: int = 0
+    ttft: int | None = None
+    critical_path: tuple[str, ...] = ()  # span ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,47 @@
+-- Cost in dollars. An unpriced span costs an unknown amount: its count stands beside every sum.
+CREATE OR REPLACE VIEW cost_per_minute AS
+SELECT
+    start AS minute, environment, service, tenant, model,
+    sum(cost) / 1e9 AS dollars, sum(t.unpriced) AS unpriced, sum(t.spans) AS spans
+FROM panes_1m AS t FINAL
+GROUP BY minute, environment, service, tenant, model;
+
+CREATE OR REPLACE VIEW cost_per_1k_tokens AS
+SELECT
+    start AS minute, environment, service, model,
+    sum(cost) / 1e9 AS dollars,
+    sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens + reasoning_tokens) AS tokens,
+    if(tokens = 0, NULL, dollars * 1000 / tokens) AS dollars_per_1k_tokens,
+    sum(t.unpriced) AS unpriced
+FROM panes_1m AS t FINAL
+GROUP BY minute, environment, service, model;
+
+CREATE OR REPLACE VIEW cost_per_request AS
+SELECT
+    toStartOfMinute(start) AS minute, environment, service,
+    count() AS requests, sum(cost) / 1e9 AS dollars, dollars / requests AS dollars_per_request,
+    max(cost) / 1e9 AS dearest, sum(t.unpriced) AS unpriced
+FROM traces AS t FINAL
+WHERE NOT superseded
+GROUP BY minute, environment, service;
+
+CREATE OR REPLACE VIEW cost_per_user AS
+SELECT
+    toStartOfHour(start) AS hour, environment, tenant, user,
+    count() AS requests, sum(cost) / 1e9 AS dollars, dollars / requests AS dollars_per_request,
+    sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens + reasoning_tokens) AS tokens,
+    sum(t.unpriced) AS unpriced
+FROM traces AS t FINAL
+WHERE NOT superseded AND user != ''
+GROUP BY hour, environment, tenant, user;
+
+-- A pipeline is a service and the name of its root span.
+CREATE OR REPLACE VIEW cost_per_pipeline AS
+SELECT
+    toStartOfHour(start) AS hour, environment, service, name AS pipeline,
+    count() AS requests, sum(cost) / 1e9 AS dollars, dollars / requests AS dollars_per_request,
+    sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens + reasoning_tokens) AS tokens,
+    sum(t.unpriced) AS unpriced, countIf(status = 'error') AS failed, countIf(blocks > 0) AS blocked
+FROM traces AS t FINAL
+WHERE NOT superseded
+GROUP BY hour, environment, service, pipeline;

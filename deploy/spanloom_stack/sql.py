@@ -1,0 +1,98 @@
+"""What the HTTP door must know of a statement before the engine sees it. Pure.
+
+Only the head of an INSERT is read here, to find where its data begins, and the canonical text of a reader's query, as the
+engine's own `formatQuerySingleLine` printed it: no comments, no heredocs, identifiers quoted only where they must be.
+"""
+
+import re
+from typing import NamedTuple
+
+_TOKEN = re.compile(
+    rb"""
+    (?P<skip> \s+ | --[^\n]* | /\*.*?\*/ )
+  | (?P<quoted> '(?:\\.|''|[^'\\])*' | `(?:\\.|``|[^`\\])*` | "(?:\\.|""|[^"\\])*" )
+  | (?P<word> [A-Za-z_][A-Za-z0-9_]* )
+  | (?P<other> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_FORMAT = re.compile(r"\bFORMAT\s+(\w+)(?:\s+SETTINGS\b[^']*)?\s*;?\s*$", re.IGNORECASE)
+
+# Statements that only read. SHOW, DESCRIBE and EXPLAIN are what clients and Grafana use to look around.
+_READING = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN"})
+
+# Table functions that compute and reach nothing outside the engine's own tables.
+SAFE_TABLE_FUNCTIONS = frozenset(
+    """dictionary format fuzzJSON fuzzQuery generateRandom generateSeries generate_series loop merge mergeTreeAnalyzeIndexes
+    mergeTreeIndex mergeTreeProjection null numbers numbers_mt primes timeSeriesData timeSeriesMetrics timeSeriesSelector
+    timeSeriesTags values view viewExplain viewIfPermitted zeros zeros_mt""".split()
+)
+
+
+class Insert(NamedTuple):
+    """An INSERT whose data follows: the statement without its format, the format, and where in the text the data begins."""
+
+    statement: str
+    format: str
+    data: int
+
+
+def insert(text: bytes) -> Insert | None:
+    """The INSERT with data that `text` begins with; None for every other statement (INSERT … SELECT included)."""
+    depth = 0
+    words: list[bytes] = []
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup == "other":
+            depth += {b"(": 1, b")": -1}.get(token[0], 0)
+        elif token.lastgroup == "word" and depth == 0:
+            word = token[0].upper()
+            if not words and word != b"INSERT" or word in (b"SELECT", b"WITH", b"INFILE"):
+                return None
+            if word == b"VALUES" and len(words) > 1:
+                return Insert(text[: token.start()].decode(), "Values", token.end())
+            if words and words[-1] == b"FORMAT":
+                return Insert(
+                    text[: text.upper().rindex(b"FORMAT", 0, token.start())].decode(),
+                    token[0].decode(),
+                    _newline(text, token.end()),
+                )
+            words.append(word)
+    return None
+
+
+def output_format(query: str, default: str) -> str:
+    """The format a query's answer will have."""
+    found = _FORMAT.search(query[-4096:])
+    return found[1] if found else default
+
+
+def literal(text: str) -> str:
+    """`text` as a string literal of SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def refusal(canonical: str, forbidden: frozenset[str]) -> str | None:
+    """Why a reader may not run the query with this canonical text; None when it may.
+
+    The engine's `readonly` forbids writes and most table functions, but its local build lets a query read files by the function
+    `file`, write them by INTO OUTFILE, and lift its own limits by SETTINGS. `forbidden` names functions, in lower case.
+    """
+    tokens = [(t.lastgroup, t[0].decode()) for t in _TOKEN.finditer(canonical.encode()) if t.lastgroup != "skip"]
+    first = next((value.upper() for kind, value in tokens if kind == "word"), "")
+    if first not in _READING:
+        return f"a reader may not run {first or 'this'}"
+    for (kind, value), (_, after) in zip(tokens, [*tokens[1:], ("", "")], strict=True):
+        upper = value.upper()
+        if after == "(" and value.strip('`"').lower() in forbidden:
+            return f"a reader may not call {value}"
+        if kind == "word" and upper == "INTO" and after.upper() == "OUTFILE":
+            return "a reader may not write files"
+        if kind == "word" and upper == "SETTINGS" and after not in ("", ".", ",", ")", "WHERE"):
+            return "a reader may not change settings in a query"
+    return None
+
+
+def _newline(text: bytes, position: int) -> int:
+    """Skip the one line end, and the blanks before it, that separate an INSERT's head from its data."""
+    separator = re.compile(rb"[ \t]*;?[ \t]*(?:\r?\n)?").match(text, position)
+    return separator.end() if separator else position

@@ -1,0 +1,91 @@
+"""The two systems integration tests run on: the embedded stack, or containers where SPANLOOM_TEST_BACKEND=docker.
+
+Both are started once, when the first test asks, with their state in a temporary folder.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from spanloom_stack import net, tether
+
+_DOCKER = os.environ.get("SPANLOOM_TEST_BACKEND") == "docker"
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a real Kafka broker."""
+    start = _kafka_container if _DOCKER else _embedded_kafka
+    yield from start(tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`http://host:port` of a real ClickHouse engine; the user `default` has no password."""
+    start = _clickhouse_container if _DOCKER else _embedded_clickhouse
+    yield from start(tmp_path_factory.mktemp("clickhouse"))
+
+
+def _embedded_kafka(data: Path) -> Iterator[str]:
+    port = net.claim(0)
+    command = [sys.executable, "-m", "spanloom_stack.kafka", "--data", str(data / "data"), "--port", str(port)]
+    yield from _run(
+        command, data / "log", lambda alive: net.wait_kafka(f"127.0.0.1:{port}", 120, alive), f"127.0.0.1:{port}"
+    )
+
+
+def _embedded_clickhouse(data: Path) -> Iterator[str]:
+    url = f"http://127.0.0.1:{net.claim(0)}"
+    command = [
+        sys.executable,
+        "-m",
+        "spanloom_stack.clickhouse",
+        "--data",
+        str(data / "data"),
+        "--port",
+        url.rpartition(":")[2],
+    ]
+    yield from _run(command, data / "log", lambda alive: net.wait_http(f"{url}/ping", 60, alive), url)
+
+
+def _run(command: list[str], log: Path, ready: Callable[[Callable[[], bool]], bool], address: str) -> Iterator[str]:
+    with log.open("wb") as file, subprocess.Popen(tether.tethered(command), stdout=file, stderr=file) as process:
+        try:
+            if not ready(lambda: process.poll() is None):
+                pytest.fail(f"{' '.join(command)} did not become ready:\n{log.read_text()[-2000:]}")
+            yield address
+        finally:
+            process.terminate()
+
+
+def _kafka_container(_: Path) -> Iterator[str]:
+    _need_docker()
+    from testcontainers.community.kafka import KafkaContainer
+
+    with (
+        KafkaContainer("confluentinc/cp-kafka:8.1.0")
+        .with_kraft()
+        .with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false") as broker
+    ):
+        yield broker.get_bootstrap_server()
+
+
+def _clickhouse_container(_: Path) -> Iterator[str]:
+    _need_docker()
+    from testcontainers.community.clickhouse import ClickHouseContainer
+
+    server = ClickHouseContainer("clickhouse/clickhouse-server:25.8", username="default", password="", dbname="default")
+    with server.with_env("CLICKHOUSE_SKIP_USER_SETUP", "1") as started:
+        yield f"http://{started.get_container_host_ip()}:{started.get_exposed_port(8123)}"
+
+
+def _need_docker() -> None:
+    docker = pytest.importorskip("docker")
+    try:
+        docker.from_env().ping()
+    except docker.errors.DockerException as error:
+        pytest.skip(f"SPANLOOM_TEST_BACKEND=docker, but no Docker daemon answers: {error}")

@@ -1,0 +1,36 @@
+"""What a commit says beside its offset, so that a replay from there emits the same panes and traces."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+FORMAT = "1"
+
+
+class SafePoint(NamedTuple):
+    """The first offset still needed, and what a replay from it cannot know.
+
+    `frontier`: end (epoch ms) of the last pane closed for good when this was taken; a replay emits nothing at or before it.
+    `log_clock`: the partition's log clock (epoch ms) before `offset`. `topic_id`: whose offsets these are.
+    """
+
+    offset: int
+    frontier: int
+    log_clock: int
+    topic_id: str
+
+
+def encode(point: SafePoint) -> str:
+    """The metadata of a commit of `point.offset` (Kafka allows 4096 bytes)."""
+    return f"{FORMAT} {point.frontier} {point.log_clock} {point.topic_id}"
+
+
+def decode(offset: int, metadata: str | None) -> SafePoint | None:
+    """The safe point of a committed offset; None where the metadata is missing or was not written by `encode`."""
+    fields = (metadata or "").split(" ")
+    if len(fields) != 4 or fields[0] != FORMAT:
+        return None
+    try:
+        return SafePoint(offset, int(fields[1]), int(fields[2]), fields[3])
+    except ValueError:
+        return None

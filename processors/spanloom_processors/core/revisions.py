@@ -1,0 +1,24 @@
+"""Revisions: price book, key set, caps and lateness under one number, effective from a pane start announced ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+
+class Revision(NamedTuple):
+    """A numbered set of rules for the panes that start at `effective_ms` (epoch ms) or later, until the next revision."""
+
+    number: int
+    effective_ms: int
+
+
+def revision_at(start_ms: pl.Expr, revisions: Sequence[Revision]) -> pl.Expr:
+    """The number (Int32) of the revision in effect at a time; before the first one, the first one."""
+    ordered = sorted(revisions, key=lambda revision: revision.effective_ms)
+    number = pl.lit(ordered[0].number, pl.Int32)
+    for revision in ordered[1:]:
+        number = pl.when(start_ms >= revision.effective_ms).then(pl.lit(revision.number, pl.Int32)).otherwise(number)
+    return number

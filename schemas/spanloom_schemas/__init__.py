@@ -1,0 +1,1 @@
+"""Spanloom's language: Avro schemas, topics, codec, price book, and columns derived from one span."""

@@ -78,15 +78,17 @@ def amount(value: float | None, unit: str) -> str:
     return f"{value:,.6g} {wording.clean(unit, 20)}".rstrip()
 
 
-def answer(found: Answer) -> Table:
-    """Columns and rows as they came."""
+def answer(found: Answer, limit: int) -> RenderableType:
+    """Columns and the first `limit` rows as they came, and how many more there are."""
     table = _table(*(wording.clean(column, 60) for column in found.columns))
-    for row in found.rows:
+    for row in found.rows[:limit]:
         table.add_row(*(_cell(value) for value in row))
     for column, values in zip(table.columns, zip(*found.rows, strict=True), strict=False):
         if all((isinstance(value, int | float) and not isinstance(value, bool)) or value is None for value in values):
             column.justify = "right"
-    return table
+    if len(found.rows) <= limit:
+        return table
+    return Group(table, Text(f"{len(found.rows) - limit:,} more rows; --json and --csv write them all", style="yellow"))
 
 
 def _cell(value: object) -> Text:

@@ -4,14 +4,14 @@ Both are started once, when the first test asks, with their state in a temporary
 """
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from spanloom_stack import net, tether
+from spanloom_stack import kafka as kafka_stack
+from spanloom_stack import services
+from spanloom_stack.settings import StackSettings
+from spanloom_stack.supervise import Supervisor
 
 _DOCKER = os.environ.get("SPANLOOM_TEST_BACKEND") == "docker"
 
@@ -30,36 +30,18 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield from start(tmp_path_factory.mktemp("clickhouse"))
 
 
-def _embedded_kafka(data: Path) -> Iterator[str]:
-    port = net.claim(0)
-    command = [sys.executable, "-m", "spanloom_stack.kafka", "--data", str(data / "data"), "--port", str(port)]
-    yield from _run(
-        command, data / "log", lambda alive: net.wait_kafka(f"127.0.0.1:{port}", 120, alive), f"127.0.0.1:{port}"
-    )
+def _embedded_kafka(folder: Path) -> Iterator[str]:
+    service, bootstrap = services.broker(kafka_stack.install(StackSettings().cache), folder / "data", port=0)
+    with Supervisor(folder) as supervisor:
+        supervisor.start(service)
+        yield bootstrap
 
 
-def _embedded_clickhouse(data: Path) -> Iterator[str]:
-    url = f"http://127.0.0.1:{net.claim(0)}"
-    command = [
-        sys.executable,
-        "-m",
-        "spanloom_stack.clickhouse",
-        "--data",
-        str(data / "data"),
-        "--port",
-        url.rpartition(":")[2],
-    ]
-    yield from _run(command, data / "log", lambda alive: net.wait_http(f"{url}/ping", 60, alive), url)
-
-
-def _run(command: list[str], log: Path, ready: Callable[[Callable[[], bool]], bool], address: str) -> Iterator[str]:
-    with log.open("wb") as file, subprocess.Popen(tether.tethered(command), stdout=file, stderr=file) as process:
-        try:
-            if not ready(lambda: process.poll() is None):
-                pytest.fail(f"{' '.join(command)} did not become ready:\n{log.read_text()[-2000:]}")
-            yield address
-        finally:
-            process.terminate()
+def _embedded_clickhouse(folder: Path) -> Iterator[str]:
+    service, url = services.engine(folder / "data", port=0)
+    with Supervisor(folder) as supervisor:
+        supervisor.start(service)
+        yield url
 
 
 def _kafka_container(_: Path) -> Iterator[str]:

@@ -1,15 +1,18 @@
 """ClickHouse's HTTP interface on 127.0.0.1 over the engine of `engine`.
 
-It answers clickhouse-connect, curl and Grafana's plugin as a server does: `/`, `/ping`, `/replicas_status`; the statement in
-`query` or the body, settings and `param_*` in the query string, INSERT data in any format streamed through, bodies compressed both
-ways, `X-ClickHouse-*` headers. Not here: sessions, external data, `compress=1` (ClickHouse's own frames), the native protocol.
+It answers clickhouse-connect, curl and Grafana's plugin as a server does: `/`, `/ping`, `/replicas_status`; the
+statement in `query` or the body, settings and `param_*` in the query string, INSERT data in any format streamed
+through, bodies compressed both ways, `X-ClickHouse-*` headers. Not here: sessions, external data, `compress=1`
+(ClickHouse's own frames), the native protocol.
 
-Who may write: the user `reader` and every GET only read, as on a real server. There are no passwords; instead a request that a web
-page sent (a foreign Host or Origin) is refused. `python -m spanloom_stack.clickhouse --data DIR --port PORT` runs it.
+Who may write: the user `reader` and every GET only read, as on a real server. There are no passwords; instead a
+request that a web page sent (a foreign Host or Origin) is refused.
+`python -m spanloom_stack.clickhouse --data DIR --port PORT` runs it.
 """
 
 import base64
 import json
+import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -36,9 +39,12 @@ _THREADS = 16
 
 # Query-string names that are the interface's own; every other one is a setting.
 _OWN = frozenset(
-    """query database default_format user password query_id quota_key session_id session_timeout session_check compress decompress
-    enable_http_compression http_zlib_compression_level client_protocol_version wait_end_of_query buffer_size stacktrace role
-    send_progress_in_http_headers http_headers_progress_interval_ms close_session""".split()
+    {
+        *("query", "query_id", "database", "default_format", "user", "password", "role", "quota_key"),
+        *("session_id", "session_timeout", "session_check", "close_session", "client_protocol_version", "stacktrace"),
+        *("compress", "decompress", "enable_http_compression", "http_zlib_compression_level"),
+        *("wait_end_of_query", "buffer_size", "send_progress_in_http_headers", "http_headers_progress_interval_ms"),
+    }
 )
 # What the user `reader` may set, as in deploy/compose.
 _READER_SETTINGS = frozenset(
@@ -244,8 +250,8 @@ def main(data: Path, port: int) -> None:
         engine = Engine(data)
     except (net.PortTaken, EngineError) as error:
         sys.exit(f"clickhouse: {error}")
-    click.echo(f"ready on 127.0.0.1:{port}")
-    sys.stdout.flush()
+    # uvicorn stops in order on SIGTERM, then raises it again: by then it must end us through `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         uvicorn.run(
             application(engine),

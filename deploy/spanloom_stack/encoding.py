@@ -63,7 +63,10 @@ async def decompressed(body: AsyncIterator[bytes], encoding: str) -> AsyncIterat
 
 
 def compressed(body: bytes, accepted: str) -> tuple[bytes, str | None]:
-    """`body` in the first encoding of ours that `accepted` (an Accept-Encoding header) names, and that name; or as it is, None."""
+    """`body` in the first encoding of ours that `accepted` (an Accept-Encoding header) names, and that name.
+
+    Where it names none, `body` as it is, and None.
+    """
     names = {part.split(";")[0].strip() for part in accepted.split(",")}
     for name, compress in _COMPRESSORS.items():
         if name in names:

@@ -1,7 +1,7 @@
 """The broker's jars: fetched by jgo, pinned by `kafka.lock`, checked before every start.
 
-The lock names every jar with its SHA-256, so nothing is resolved at run time and a start with a full cache needs no network.
-`python -m spanloom_stack.jars` writes the lock anew; only a change of the broker's version needs that.
+The lock names every jar with its SHA-256, so nothing is resolved at run time and a start with a full cache needs no
+network. `python -m spanloom_stack.jars` writes the lock anew; only a change of the broker's version needs that.
 """
 
 import fcntl
@@ -18,8 +18,8 @@ LOCK = Path(__file__).with_name("kafka.lock")
 
 # kafka-clients is named beside the broker because jgo 3.2 resolves it to an older version otherwise.
 _BROKER = "org.apache.kafka:kafka_2.13:4.3.1+org.apache.kafka:kafka-clients:4.3.1"
-# The broker's POM leaves the choice of a logging back end to its distribution, which takes this one. It is not resolved together
-# with the broker: its own managed versions would replace the broker's.
+# The broker's POM leaves the choice of a logging back end to its distribution, which takes this one. It is not resolved
+# together with the broker: its own managed versions would replace the broker's.
 _LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 _DOWNLOADS = 8
 
@@ -48,15 +48,13 @@ def fetch(
 
 def read(lock: Path = LOCK) -> dict[str, str]:
     """The pinned jars: `group:artifact:version` to SHA-256."""
-    lines = [line.split() for line in lock.read_text().splitlines() if line and not line.startswith("#")]
-    return {coordinate: digest for coordinate, digest in lines}
+    return dict(line.split() for line in lock.read_text().splitlines() if line and not line.startswith("#"))
 
 
 def _jar(context: MavenContext, coordinate: str, digest: str) -> Path:
     group, artifact, version = coordinate.split(":")
     jar = context.project(group, artifact).at_version(version).artifact()
-    path = jar.cached_path
-    assert path is not None
+    path = Path(jar.cached_path)
     if path.exists():
         if _sha256(path) == digest:
             return path

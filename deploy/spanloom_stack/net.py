@@ -1,8 +1,7 @@
-"""Local ports: taking them, and waiting for what listens on them."""
+"""Local ports: taking them, and asking whether what should listen there answers."""
 
 import socket
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 
@@ -31,45 +30,30 @@ def claim(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_kafka(bootstrap: str, timeout: float, alive: Callable[[], bool] = lambda: True) -> bool:
-    """True once a broker answers at `bootstrap`; False after `timeout` seconds, or when `alive()` says it never will."""
-    host, _, port = bootstrap.rpartition(":")
-    return _until(lambda: _listens(host, int(port)) and _has_brokers(bootstrap), timeout, alive)
-
-
-def wait_http(url: str, timeout: float, alive: Callable[[], bool] = lambda: True) -> bool:
-    """True once GET `url` succeeds; False after `timeout` seconds, or when `alive()` says it never will."""
-    return _until(lambda: _answers(url), timeout, alive)
-
-
-def _until(ready: Callable[[], bool], timeout: float, alive: Callable[[], bool]) -> bool:
+def until(ready: Callable[[], bool], timeout: float) -> bool:
+    """True once `ready()` is, asked some times a second; False after `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    while alive() and time.monotonic() < deadline:
-        if ready():
-            return True
+    while not ready():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(_PAUSE)
-    return False
-
-
-def _listens(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=1).close()
-    except OSError:
-        return False
     return True
 
 
-def _has_brokers(bootstrap: str) -> bool:
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+def kafka_answers(bootstrap: str) -> bool:
+    """Whether a broker that knows its cluster answers at `bootstrap` (host:port)."""
+    host, _, port = bootstrap.rpartition(":")
     try:
-        return bool(admin.list_topics(timeout=5).brokers)
-    except KafkaException:
+        socket.create_connection((host, int(port)), timeout=1).close()
+        return bool(AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=5).brokers)
+    except (OSError, KafkaException):
         return False
 
 
-def _answers(url: str) -> bool:
+def http_answers(url: str) -> bool:
+    """Whether GET `url` succeeds."""
     try:
         with urllib.request.urlopen(url, timeout=1):
             return True
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False

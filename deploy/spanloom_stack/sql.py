@@ -1,7 +1,7 @@
 """What the HTTP door must know of a statement before the engine sees it. Pure.
 
-Only the head of an INSERT is read here, to find where its data begins, and the canonical text of a reader's query, as the
-engine's own `formatQuerySingleLine` printed it: no comments, no heredocs, identifiers quoted only where they must be.
+Only the head of an INSERT is read here, to find where its data begins, and the canonical text of a reader's query, as
+the engine's own `formatQuerySingleLine` printed it: no comments, no heredocs, identifiers quoted only where they must.
 """
 
 import re
@@ -23,14 +23,17 @@ _READING = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "E
 
 # Table functions that compute and reach nothing outside the engine's own tables.
 SAFE_TABLE_FUNCTIONS = frozenset(
-    """dictionary format fuzzJSON fuzzQuery generateRandom generateSeries generate_series loop merge mergeTreeAnalyzeIndexes
-    mergeTreeIndex mergeTreeProjection null numbers numbers_mt primes timeSeriesData timeSeriesMetrics timeSeriesSelector
-    timeSeriesTags values view viewExplain viewIfPermitted zeros zeros_mt""".split()
+    {
+        *("format", "generateRandom", "generateSeries", "generate_series", "null", "numbers", "numbers_mt", "primes"),
+        *("values", "view", "viewExplain", "viewIfPermitted", "zeros", "zeros_mt", "merge", "loop"),
+        *("mergeTreeAnalyzeIndexes", "mergeTreeIndex", "mergeTreeProjection"),
+        *("timeSeriesData", "timeSeriesMetrics", "timeSeriesSelector", "timeSeriesTags"),
+    }
 )
 
 
 class Insert(NamedTuple):
-    """An INSERT whose data follows: the statement without its format, the format, and where in the text the data begins."""
+    """An INSERT whose data follows: the statement without its format, the format, and where its data begins."""
 
     statement: str
     format: str
@@ -46,7 +49,7 @@ def insert(text: bytes) -> Insert | None:
             depth += {b"(": 1, b")": -1}.get(token[0], 0)
         elif token.lastgroup == "word" and depth == 0:
             word = token[0].upper()
-            if not words and word != b"INSERT" or word in (b"SELECT", b"WITH", b"INFILE"):
+            if (not words and word != b"INSERT") or word in (b"SELECT", b"WITH", b"INFILE"):
                 return None
             if word == b"VALUES" and len(words) > 1:
                 return Insert(text[: token.start()].decode(), "Values", token.end())
@@ -74,20 +77,22 @@ def literal(text: str) -> str:
 def refusal(canonical: str, forbidden: frozenset[str]) -> str | None:
     """Why a reader may not run the query with this canonical text; None when it may.
 
-    The engine's `readonly` forbids writes and most table functions, but its local build lets a query read files by the function
-    `file`, write them by INTO OUTFILE, and lift its own limits by SETTINGS. `forbidden` names functions, in lower case.
+    The engine's `readonly` forbids writes and most table functions, but its local build lets a query read files by the
+    function `file`, write them by INTO OUTFILE, and lift its own limits by SETTINGS. `forbidden` names functions, in
+    lower case.
     """
     tokens = [(t.lastgroup, t[0].decode()) for t in _TOKEN.finditer(canonical.encode()) if t.lastgroup != "skip"]
     first = next((value.upper() for kind, value in tokens if kind == "word"), "")
     if first not in _READING:
         return f"a reader may not run {first or 'this'}"
-    for (kind, value), (_, after) in zip(tokens, [*tokens[1:], ("", "")], strict=True):
+    following = [*tokens[1:], ("", ""), ("", "")]
+    for (kind, value), (_, after), (_, second) in zip(tokens, following, following[1:], strict=False):
         upper = value.upper()
         if after == "(" and value.strip('`"').lower() in forbidden:
             return f"a reader may not call {value}"
         if kind == "word" and upper == "INTO" and after.upper() == "OUTFILE":
             return "a reader may not write files"
-        if kind == "word" and upper == "SETTINGS" and after not in ("", ".", ",", ")", "WHERE"):
+        if kind == "word" and upper == "SETTINGS" and second == "=":
             return "a reader may not change settings in a query"
     return None
 

@@ -1,10 +1,10 @@
 """Children that cannot outlive their parent, whatever ends it.
 
-`tethered(command)` wraps a command in an exec trampoline (this file, run as a program) rather than in a `preexec_fn`: nothing of
-ours runs between fork and exec in a parent that has threads. Linux itself sends the signal (prctl PR_SET_PDEATHSIG, kept across
-exec), so it holds for `kill -9` of the parent too, and it is SIGKILL, which nothing ignores and all we run survives without loss.
-Linux watches the *thread* that started the child: start children from one that lives as long as they should. On other systems a
-child is ended by its parent's clean stop only.
+`tethered(command)` wraps a command in an exec trampoline (this file, run as a program) rather than in a `preexec_fn`:
+nothing of ours runs between fork and exec in a parent that has threads. Linux itself sends the signal (prctl
+PR_SET_PDEATHSIG, kept across exec), so it holds for `kill -9` of the parent too, and it is SIGKILL, which nothing
+ignores and all we run survives without loss. Linux watches the *thread* that started the child: start children from one
+that lives as long as they should. On other systems a child is ended by its parent's clean stop only.
 """
 
 import ctypes

@@ -68,13 +68,15 @@ def _alert(alert: Alert) -> Text:
 
 
 def amount(value: float | None, unit: str) -> str:
-    """A rule's value in its unit: dollars, a share, nanoseconds, or a plain number."""
+    """A rule's value in its unit: dollars, dollars/min, seconds, a ratio as per cent; any other stands after the number."""
     if value is None:
         return "no value"
-    if unit in ("$", "usd", "dollars"):
-        return f"${value:,.6g}"
-    if unit in ("ratio", "share", "rate"):
-        return f"{100 * value:.2f} %"
+    if unit.startswith("dollars"):
+        return f"${value:,.4g}{wording.clean(unit.removeprefix('dollars'), 20)}"
+    if unit == "ratio":
+        return f"{100 * value:.3g} %"
+    if unit == "seconds":
+        return wording.duration(round(value * 1e9))
     return f"{value:,.6g} {wording.clean(unit, 20)}".rstrip()
 
 

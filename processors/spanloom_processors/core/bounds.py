@@ -16,3 +16,6 @@ class Bounds(NamedTuple):
     """spans of a trace, after which it is emitted and begun anew"""
     held_spans: int = 250_000
     """spans of the partition that may follow the first of an open trace, before it is emitted"""
+
+
+DEFAULT = Bounds()

@@ -1,0 +1,245 @@
+"""Panes: 10 s of event time of one partition, a row for each key; a row is a function of a prefix of the log.
+
+Rows are upserts whose version is the span count. A span that is late, or dated in the future, is in no pane: it is in a *late
+row*, which is complete with its message and forgotten once emitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from spanloom_processors.core import aggregate
+from spanloom_processors.core.bounds import Bounds
+from spanloom_processors.core.clock import PANE_MS
+from spanloom_processors.core.revisions import Revision, revision_at
+
+DIMENSIONS = {
+    "environment": pl.String,
+    "service": pl.String,
+    "kind": pl.String,
+    "request": pl.Boolean,
+    "model": pl.String,
+    "prompt_id": pl.String,
+    "prompt_version": pl.String,
+    "tenant": pl.String,
+    "experiment": pl.String,
+    "run_id": pl.String,
+}
+OTHER = "other"
+
+_KEY_SCHEMA = {"group": pl.Int64, "start": pl.Int64, **DIMENSIONS, "late_offset": pl.Int64}
+_REQUEST = list(DIMENSIONS).index("request")
+_BUCKET = pl.Struct({"index": pl.Int32, "count": pl.Int64})
+_LISTS: dict[str, tuple[str, pl.Struct]] = {
+    "duration_sketch": ("duration", _BUCKET),
+    "ttft_sketch": ("ttft", _BUCKET),
+    "tpot_sketch": ("tpot", _BUCKET),
+    "scores": ("scores", pl.Struct({"name": pl.String, "count": pl.Int64, "sum": pl.Int64})),
+    "block_reasons": ("block_reasons", pl.Struct({"reason": pl.String, "count": pl.Int64})),
+}
+_WORST = pl.Struct({"why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String})
+
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "start": pl.Int64,
+    **DIMENSIONS,
+    "late_offset": pl.Int64,
+    "final": pl.Boolean,
+    "spans": pl.Int64,
+    **dict.fromkeys(aggregate.COUNTS, pl.Int64),
+    **{name: pl.List(_BUCKET) for name in ("duration_sketch", "ttft_sketch", "tpot_sketch")},
+    "latency_le": pl.List(pl.Int64),
+    **{name: pl.List(_LISTS[name][1]) for name in ("scores", "block_reasons")},
+    "worst": pl.List(_WORST),
+    "revision": pl.Int32,
+}
+"""Columns of pane rows: llm.panes' Pane and the `revision` that a message carries in its header."""
+
+Key = tuple[str | bool, ...]
+
+
+class Panes:
+    """The open panes of a partition. `overflow` and `duplicates` count spans since it was made."""
+
+    def __init__(self, bounds: Bounds, revisions: Sequence[Revision]) -> None:
+        self.overflow = {"pane_keys": 0, "pane_labels": 0}
+        self.duplicates = 0
+        self._bounds = bounds
+        self._revisions = revisions
+        self._next_group = 0
+        self._keys: dict[int, tuple[int, Key, int | None]] = {}  # group → pane start, key, late offset
+        self._groups: dict[int, dict[Key, int]] = {}  # pane start → key → group
+        self._labels: dict[tuple[int, str], set[str]] = {}  # (pane start, fact) → names
+        self._ids: dict[int, set[str]] = {}  # pane start → ids of the spans it holds
+        self._first: dict[int, tuple[int, int]] = {}  # pane start → first offset, log clock before it
+        self._changed: set[int] = set()
+        self._sums = [pl.DataFrame(schema=aggregate.SUM_SCHEMA)]
+        self._tallies = [pl.DataFrame(schema=aggregate.TALLY_SCHEMA)]
+        self._worst = [pl.DataFrame(schema=aggregate.WORST_SCHEMA)]
+
+    def fold(self, spans: pl.DataFrame) -> None:
+        """Fold derived spans in log order; each has its pane's `start`, a `late_offset` (null: on time) and `before`."""
+        spans = self._first_copies(spans)
+        if spans.is_empty():
+            return
+        firsts = spans.filter(pl.col("late_offset").is_null()).group_by("start").agg(pl.col("offset", "before").first())
+        for start, offset, before in firsts.iter_rows():
+            self._first.setdefault(start, (offset, before))
+        spans = self._grouped(spans)
+        self._sums.append(aggregate.sums(spans))
+        scored = self._named(aggregate.scores(spans), "scores")
+        blocked = self._named(aggregate.reasons(spans), "block_reasons")
+        self._tallies.append(aggregate.tallies(spans, scored, blocked))
+        self._worst.append(aggregate.worst(spans))
+
+    def emit(self, frontier: int) -> pl.DataFrame:
+        """Rows (`SCHEMA`) changed since the last call, late rows, and, as `final`, the panes that the frontier has passed."""
+        closed = {
+            group for group, (start, _, late) in self._keys.items() if late is None and start + PANE_MS <= frontier
+        }
+        late = {group for group in self._changed if self._keys[group][2] is not None}
+        told = self._changed | closed
+        self._changed = set()
+        if not told:
+            return pl.DataFrame(schema=SCHEMA)
+        self._merge()
+        rows = self._rows(told, frontier)
+        self._forget(closed | late, frontier)
+        return rows
+
+    def silence(self, frontier: int) -> int:
+        """Forget the open panes that end at or before `frontier`, and tell how many spans they held."""
+        lost = {group for group, (start, _, late) in self._keys.items() if late is None and start + PANE_MS <= frontier}
+        held = sum(len(ids) for start, ids in self._ids.items() if start + PANE_MS <= frontier)
+        if lost:
+            self._merge()
+            self._forget(lost, frontier)
+        return held
+
+    def needed(self) -> tuple[int, int] | None:
+        """The first offset that an open pane needs, and the log clock before it."""
+        return min(self._first.values(), default=None)
+
+    def _first_copies(self, spans: pl.DataFrame) -> pl.DataFrame:
+        """Without spans that their pane already holds."""
+        identity = pl.concat_str("trace_id", "span_id", separator="/").alias("id")
+        on_time = (
+            spans.select("start", "late_offset", identity).with_row_index("row").filter(pl.col("late_offset").is_null())
+        )
+        repeated: list[int] = []
+        for start, ids, rows in on_time.group_by("start").agg("id", "row").iter_rows():
+            known = self._ids.setdefault(start, set())
+            fresh = set(ids)
+            if len(fresh) < len(ids) or not known.isdisjoint(fresh):
+                repeated += _repeats(known, ids, rows)
+            known |= fresh
+        if not repeated:
+            return spans
+        self.duplicates += len(repeated)
+        return spans.with_row_index("row").filter(~pl.col("row").is_in(repeated)).drop("row")
+
+    def _grouped(self, spans: pl.DataFrame) -> pl.DataFrame:
+        """With the column `group`; keys are admitted in the order in which the log brings them."""
+        dimensions = [pl.col(name).cast(dtype) for name, dtype in DIMENSIONS.items()]
+        filled = [each if each.meta.output_name() == "request" else each.fill_null("") for each in dimensions]
+        spans = spans.with_columns(filled).with_row_index("row")
+        spans = spans.with_columns(pl.col("row").first().over("start", "late_offset", *DIMENSIONS).alias("first"))
+        heads = spans.group_by("first", maintain_order=True).agg(pl.len().alias("size"))
+        keys = spans.select("start", "late_offset", *DIMENSIONS)[heads["first"]]
+        groups = [
+            self._group(start, tuple(key), late, size)
+            for (start, late, *key), size in zip(keys.iter_rows(), heads["size"], strict=True)
+        ]
+        self._changed.update(groups)
+        lookup = pl.DataFrame({"first": heads["first"], "group": groups}, schema_overrides={"group": pl.Int64})
+        return spans.join(lookup, on="first", how="left", maintain_order="left")
+
+    def _group(self, start: int, key: Key, late_offset: int | None, size: int) -> int:
+        if late_offset is not None:
+            return self._new_group(start, key, late_offset)
+        groups = self._groups.setdefault(start, {})
+        if key not in groups and len(groups) >= self._bounds.pane_keys:
+            self.overflow["pane_keys"] += size
+            key = tuple(OTHER if isinstance(value, str) else value for value in key)
+        if key not in groups:
+            groups[key] = self._new_group(start, key, None)
+        return groups[key]
+
+    def _new_group(self, start: int, key: Key, late_offset: int | None) -> int:
+        self._next_group += 1
+        self._keys[self._next_group] = (start, key, late_offset)
+        return self._next_group
+
+    def _named(self, found: pl.DataFrame, fact: str) -> pl.DataFrame:
+        """With names past the bound of their pane as `other`."""
+        on_time = found.filter(pl.col("late_offset").is_null()).select("start", "name")
+        beyond = [name for name in on_time.unique(maintain_order=True).iter_rows() if not self._admits(fact, *name)]
+        if not beyond:
+            return found
+        marks = pl.DataFrame(beyond, schema={"start": pl.Int64, "name": pl.String}, orient="row")
+        marks = marks.with_columns(beyond=pl.col("start").is_not_null() & pl.lit(True))
+        marked = found.join(marks, on=["start", "name"], how="left")
+        moved = pl.col("beyond").is_not_null() & pl.col("late_offset").is_null()
+        self.overflow["pane_labels"] += marked.select(moved.sum()).item()
+        return marked.with_columns(pl.when(moved).then(pl.lit(OTHER)).otherwise("name").alias("name"))
+
+    def _admits(self, fact: str, start: int, name: str) -> bool:
+        names = self._labels.setdefault((start, fact), set())
+        if name not in names and len(names) < self._bounds.pane_labels:
+            names.add(name)
+        return name in names
+
+    def _merge(self) -> None:
+        self._sums = [aggregate.add_sums(self._sums)]
+        self._tallies = [aggregate.add_tallies(self._tallies)]
+        self._worst = [aggregate.worst_of(self._worst)]
+
+    def _rows(self, told: set[int], frontier: int) -> pl.DataFrame:
+        keys = [(group, start, *key, late) for group in sorted(told) for start, key, late in [self._keys[group]]]
+        rows = pl.DataFrame(keys, schema=_KEY_SCHEMA, orient="row")
+        told_only = rows.select("group")
+        tallies = self._tallies[0].join(told_only, on="group", how="semi").sort("group", "fact", "index", "name")
+        rows = rows.join(self._sums[0], on="group", how="left", maintain_order="left")
+        for column, (fact, item) in _LISTS.items():
+            listed = tallies.filter(pl.col("fact") == fact).rename(
+                {"name": "reason"} if fact == "block_reasons" else {}
+            )
+            rows = _with_list(rows, listed, column, item)
+        rows = _with_list(rows, self._worst[0].join(told_only, on="group", how="semi"), "worst", _WORST)
+        return rows.with_columns(
+            latency_le=pl.concat_list(aggregate.BUCKETS),
+            final=pl.col("late_offset").is_null() & (pl.col("start") + PANE_MS <= frontier),
+            revision=revision_at(pl.col("start"), self._revisions),
+        ).select(SCHEMA.keys())
+
+    def _forget(self, groups: set[int], frontier: int) -> None:
+        for group in groups:
+            del self._keys[group]
+        self._changed -= groups
+        for start in [start for start in self._groups if start + PANE_MS <= frontier]:
+            del self._groups[start], self._ids[start], self._first[start]
+        self._labels = {(start, fact): names for (start, fact), names in self._labels.items() if start in self._groups}
+        gone = pl.DataFrame({"group": list(groups)}, schema={"group": pl.Int64})
+        self._sums = [frame.join(gone, on="group", how="anti") for frame in self._sums]
+        self._tallies = [frame.join(gone, on="group", how="anti") for frame in self._tallies]
+        self._worst = [frame.join(gone, on="group", how="anti", maintain_order="left") for frame in self._worst]
+
+
+def _repeats(known: set[str], ids: list[str], rows: list[int]) -> list[int]:
+    """The rows whose id is known or came before."""
+    seen: set[str] = set()
+    repeated = []
+    for span, row in zip(ids, rows, strict=True):
+        if span in known or span in seen:
+            repeated.append(row)
+        seen.add(span)
+    return repeated
+
+
+def _with_list(rows: pl.DataFrame, items: pl.DataFrame, column: str, item: pl.Struct) -> pl.DataFrame:
+    """With the ordered items of each group as a list; an empty list where there is none."""
+    names = [field.name for field in item.fields]
+    listed = items.group_by("group", maintain_order=True).agg(pl.struct(names).alias(column))
+    joined = rows.join(listed, on="group", how="left", maintain_order="left")
+    return joined.with_columns(pl.col(column).fill_null(pl.lit([], pl.List(item))))

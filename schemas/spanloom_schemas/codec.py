@@ -35,7 +35,7 @@ class CodecError(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pinned:
     """One version of one schema, as its file has it."""
 
@@ -116,12 +116,17 @@ def decode(data: bytes, registry: Registry | None = None) -> tuple[str, int, dic
     Raises CodecError for anything that is not, to the last byte, one datum of a pinned schema.
     """
     schema, start = unframe(data, registry)
+    return schema.name, schema.version, datum(data, schema, start)
+
+
+def datum(data: bytes, schema: Pinned, start: int) -> dict[str, Any]:
+    """What `decode` does behind the frame, which `unframe` took off. Raises CodecError."""
     body = BytesIO(data)
     body.seek(start)
-    datum = read(body, schema)
+    found = read(body, schema.parsed, newest(schema.name).parsed, schema.name)
     if body.tell() != len(data):
         raise CodecError("trailing_bytes", f"{len(data) - body.tell()} bytes follow the {schema.name}")
-    return schema.name, schema.version, datum
+    return found
 
 
 def unframe(data: bytes, registry: Registry | None = None) -> tuple[Pinned, int]:
@@ -133,20 +138,19 @@ def unframe(data: bytes, registry: Registry | None = None) -> tuple[Pinned, int]
     return schema, start
 
 
-def read(body: BytesIO, schema: Pinned, target: Pinned | None = None) -> dict[str, Any]:
-    """The datum at the position of `body`, which is left behind it, in the shape of `target` (default: newest).
+def read(body: BytesIO, writer: Any, reader: Any, what: str) -> dict[str, Any]:
+    """The datum at the position of `body`, which is left behind it; both schemas as fastavro parsed them.
 
     Raises CodecError (truncated, malformed).
     """
-    target = target or newest(schema.name)
     try:
-        datum = fastavro.schemaless_reader(body, schema.parsed, None if target is schema else target.parsed)
+        datum = fastavro.schemaless_reader(body, writer, None if reader is writer else reader)
     except EOFError:
-        raise CodecError("truncated", f"the {schema.name} ends early") from None
+        raise CodecError("truncated", f"the {what} ends early") from None
     except Exception as error:  # fastavro raises whatever the wrong byte happens to raise
-        raise CodecError("malformed", f"no {schema.name}: {_said(error)}") from None
+        raise CodecError("malformed", f"no {what}: {_said(error)}") from None
     if not isinstance(datum, dict):
-        raise CodecError("malformed", f"no {schema.name}: not a record")
+        raise CodecError("malformed", f"no {what}: not a record")
     return datum
 
 

@@ -1,0 +1,1 @@
+"""Many messages at once as polars frames; needs the extra `spanloom-schemas[frames]`."""

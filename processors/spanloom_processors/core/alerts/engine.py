@@ -4,12 +4,28 @@ The promise: live = restart = backtest over one llm.panes log. What a message le
 and on nothing else: not on how a poll cut the log, not on the wall clock, not on which process reads.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import polars as pl
 
-from spanloom_processors.core.alerts.records import Alert, Hour, SafePoint
-from spanloom_processors.core.alerts.rules import Rule
+from spanloom_processors.core.alerts import baseline, budget
+from spanloom_processors.core.alerts.metrics import Fold
+from spanloom_processors.core.alerts.progress import Progress
+from spanloom_processors.core.alerts.records import KEY_COLUMNS, Alert, Group, Hour, SafePoint, group_of
+from spanloom_processors.core.alerts.requests import Requests
+from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, read
+from spanloom_processors.core.alerts.rules import PANE_MS, Budget, Rule
+from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, resolve, step
+from spanloom_processors.core.alerts.verdicts import judge
+from spanloom_processors.core.alerts.versions import Touched, Versions
+from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Router, Series, Sum, reach, series_of
+from spanloom_processors.core.clock import FUTURE_MS
+
+CHECKPOINT_MS = 1_000
+_HEADER = ("offset", "log_time", "topic_id", "partition", "partitions", "revision", "progress", "next_offset")
 
 
 class Engine:
@@ -21,43 +37,221 @@ class Engine:
     llm.panes (`SafePoint.offset` with `SafePoint.metadata()`) and, for llm.traces, the next offset.
     """
 
-    def __init__(self, rules: Sequence[Rule]) -> None: ...
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = [rule for rule in rules if rule.metric.fold is not Fold.TRACE]
+        self._requests = Requests([rule for rule in rules if rule.metric.fold is Fold.TRACE])
+        self._known = {rule.name for rule in rules}
+        self._reach = max([reach(rule) for rule in self._rules], default=PANE_MS)
+        self._series = series_of(self._rules)
+        self._router = Router(self._series.values())
+        self._versions = Versions(self._router, self._series.values())
+        self._states: dict[tuple[str, Group], Alert] = {}
+        self._hours: list[Hour] = []
+        self._closed: list[Hour] = []
+        self._resumed = 0
+        self._read_from = 0
+        self._progress: Progress | None = None
+        self._checkpoints: deque[tuple[int, int]] = deque()
 
     def restore(self, alerts: Iterable[Alert], hours: Iterable[Hour], judged: int = 0) -> None:
         """Take back the records of llm.alerts and llm.hours (in log order; the last of a key counts), before any fold.
 
         `judged`: of the committed safe point (`SafePoint.judged_from(metadata)`); 0 without a commit.
         """
+        records = list(alerts)
+        self._requests.restore(records)
+        self._states = {(alert["rule"], group_of(alert)): alert for alert in records}
+        for key in [key for key in self._states if key[0] in self._known - {rule.name for rule in self._rules}]:
+            del self._states[key]
+        self._hours = list(hours)
+        self._resumed = judged
 
     def fold(self, headers: pl.DataFrame, panes: pl.DataFrame) -> list[Alert]:
         """Fold messages of llm.panes; return the transitions they lead to, in order.
 
         `headers`, `panes`: `headers` and `rows` of `splice.decode("pane_batch", messages)`, any number of messages in
-        offset order. Partition -1 is a tick: only its log time counts. Where one emission of a source partition is split
-        over messages, only the last of them may carry the new `progress`.
+        offset order. Partition -1 is a tick: only its log time counts. Where one emission of a source partition is
+        split over messages, only the last of them may carry the new `progress`.
         """
-        raise NotImplementedError
+        rows = read(panes, self._router.wanted)
+        offsets = panes["offset"].to_list()
+        found: list[Alert] = []
+        at = 0
+        for header in headers.select(_HEADER).iter_rows(named=True):
+            end = bisect_right(offsets, header["offset"], lo=at)
+            found += self._message(header, rows[at:end])
+            at = end
+        return found
 
     def fold_traces(self, headers: pl.DataFrame, traces: pl.DataFrame) -> list[Alert]:
-        """Fold messages of llm.traces for rules about one request; return the transitions.
+        """Fold messages of one partition of llm.traces for rules about one request; return the transitions.
 
-        `headers`, `traces`: as decoded from "trace_batch", of any partitions, in offset order within a partition.
+        `headers`, `traces`: `headers` and `rows` of `splice.decode("trace_batch", messages)`, in offset order.
         """
-        raise NotImplementedError
+        return self._requests.fold(headers, traces)
 
     def idle_traces(self, partition: int, now_ms: int) -> list[Alert]:
         """Resolve what is due on a partition of llm.traces whose fetch sent at `now_ms` came back empty."""
-        raise NotImplementedError
+        return self._requests.expire(partition, now_ms)
 
     def closed_hours(self) -> list[Hour]:
         """Hours closed since the last call. Before they are flushed, `safe()` must not be committed."""
-        raise NotImplementedError
+        closed, self._closed = self._closed, []
+        return closed
 
     def safe(self) -> SafePoint | None:
         """The point from which a restart rebuilds this state: commit it for llm.panes; None: nothing folded yet."""
-        raise NotImplementedError
+        if self._progress is None:
+            return None
+        while len(self._checkpoints) > 1 and _reads_from(self._checkpoints[1][1]) <= self._needed():
+            self._checkpoints.popleft()
+        return SafePoint(self._checkpoints[0][0], self._progress.judged)
 
     def safe_offset(self) -> int | None:
         """The first offset of llm.panes still needed."""
         point = self.safe()
         return point.offset if point else None
+
+    def _needed(self) -> int:
+        """The start of the first pane that a verdict or an hour to come may need."""
+        assert self._progress is not None
+        windows = self._progress.judged + PANE_MS - self._reach
+        hour = self._versions.oldest_open_hour()
+        return windows if hour is None else min(windows, hour)
+
+    def _message(self, header: dict[str, Any], rows: list[Row]) -> list[Alert]:
+        progress = self._advance(header["offset"], header["log_time"])
+        if header["partition"] < 0:
+            return self._settle(progress)
+        source = header["topic_id"], header["partition"]
+        progress.source(header["partition"], header["partitions"], header["progress"])
+        self._versions.advance(source, header["next_offset"])
+        arrival = max(progress.clock // PANE_MS * PANE_MS, progress.judged)
+        touched: dict[Touched, None] = {}
+        for row in rows:
+            touched.update(dict.fromkeys(self._versions.apply(source, header["revision"], row, arrival)))
+        return [*self._early(progress, touched), *self._settle(progress)]
+
+    def _advance(self, offset: int, log_time: int) -> Progress:
+        """Move the clock; the first message says from which pane start on everything is read."""
+        if self._progress is None:
+            self._progress = Progress(self._resumed, log_time)
+            self._read_from = 0 if offset == 0 else _reads_from(log_time)
+            self._versions.restore(self._hours, self._read_from)
+            self._hours = []
+            self._checkpoints.append((offset, log_time))
+        self._progress.tick(log_time)
+        if log_time >= self._checkpoints[-1][1] + CHECKPOINT_MS:
+            self._checkpoints.append((offset, log_time))
+        return self._progress
+
+    def _early(self, progress: Progress, touched: Iterable[Touched]) -> Iterator[Alert]:
+        """Fire what a growing sum has made true in a window that is still open."""
+        for series, group, start in touched:
+            for rule in series.early:
+                for end in _open_ends(rule, start, progress):
+                    if alert := self._fire_early(rule, series, group, progress, end):
+                        yield alert
+                        break
+
+    def _fire_early(self, rule: Rule, series: Series, group: Group, progress: Progress, end: int) -> Alert | None:
+        if active(self._states.get((rule.name, group))):
+            return None
+        total = series.window_of(group, end - rule.window, end)
+        return self._judge(rule, series, group, total, end, False, progress.clock, min(progress.clock, end), early=True)
+
+    def _settle(self, progress: Progress) -> list[Alert]:
+        """Judge every window that is due, in the order of their ends; close hours; forget what nothing needs."""
+        found: list[Alert] = []
+        while due := progress.due():
+            end, partial = due
+            found += self._judge_all(end, partial, progress.clock)
+            progress.done(end)
+            self._forget(end)
+        while until := progress.hours_until(self._versions.oldest_open_hour()):
+            closed = self._versions.close(until)
+            self._closed += [_hour(*hour) for hour in closed if hour[0] >= self._read_from]
+        return found
+
+    def _judge_all(self, end: int, partial: bool, at: int) -> Iterator[Alert]:
+        yield from self._orphans(end, at)
+        windows: dict[tuple[int, int], dict[Group, Sum]] = {}
+        for rule in self._rules:
+            if end - reach(rule) < self._read_from and not isinstance(rule.condition, Budget):
+                continue
+            series = self._series[rule.where, rule.group_by]
+            key = id(series), rule.window
+            if key not in windows:
+                windows[key] = series.window(end - rule.window, end)
+            groups = windows[key].keys() | self._candidates(rule, series, end)
+            for group in sorted(groups):
+                total = windows[key].get(group) or Sum()
+                if alert := self._judge(rule, series, group, total, end, partial, at, end):
+                    yield alert
+
+    def _candidates(self, rule: Rule, series: Series, end: int) -> set[Group]:
+        """Groups to judge though they may have nothing in the window: they fire, or just fell silent."""
+        active_groups = {group for (name, group), state in self._states.items() if name == rule.name and active(state)}
+        return active_groups | series.panes.get(end - reach(rule), {}).keys()
+
+    def _judge(
+        self, rule: Rule, series: Series, group: Group, total: Sum, end: int, partial: bool, at: int, since: int,
+        early: bool = False,
+    ) -> Alert | None:  # fmt: skip
+        state = self._states.get((rule.name, group))
+        start = end - rule.window
+        if (state and end <= state["window_end"]) or (early and not self._judgeable(rule, start)):
+            return None
+        verdict = judge(rule, series, group, total, end, active(state))
+        if isinstance(rule.condition, Budget):
+            start = budget.period_start(end - PANE_MS, rule.condition.period)
+        why, wide = rule.metric.why, end - rule.window
+        alert = step(
+            rule, group, state, verdict, Moment(at, start, end, since, partial),
+            lambda: self._versions.worst(series, group, why, wide, end, EXEMPLARS) if why else [],
+        )  # fmt: skip
+        if alert:
+            self._states[rule.name, group] = alert
+        return alert
+
+    def _judgeable(self, rule: Rule, start: int) -> bool:
+        return isinstance(rule.condition, Budget) or start >= self._read_from
+
+    def _orphans(self, end: int, at: int) -> Iterator[Alert]:
+        """Resolve what fires for a rule that the rules file does not have any more."""
+        for key in [key for key in self._states if key[0] not in self._known]:
+            state = self._states.pop(key)
+            if active(state):
+                yield resolve(state, Moment(at, end, end, state["since"], False), None)
+
+    def _forget(self, judged: int) -> None:
+        minutes = judged // HOUR_MS * HOUR_MS - baseline.HISTORY_MS - 2 * HOUR_MS
+        self._versions.forget(judged + PANE_MS - self._reach, minutes, judged - budget.LONGEST_MS - 2 * HOUR_MS)
+        for key, state in list(self._states.items()):
+            if not active(state) and state["window_end"] <= judged:
+                del self._states[key]
+
+
+def _open_ends(rule: Rule, start: int, progress: Progress) -> Iterable[int]:
+    """The ends of windows not judged yet that a pane is in, up to the one that the clock is in."""
+    first = max(start, progress.judged) + PANE_MS
+    if isinstance(rule.condition, Budget):
+        return (first,)
+    now = max(progress.clock // PANE_MS * PANE_MS, start) + PANE_MS
+    return range(first, min(start + rule.window, now) + PANE_MS, PANE_MS)
+
+
+def _reads_from(log_time: int) -> int:
+    """The first pane start of which every row is in the log from a message with this log time on.
+
+    A pane is written after its spans, which are at most FUTURE_MS ahead of the log.
+    """
+    return -(-(log_time + FUTURE_MS) // PANE_MS) * PANE_MS
+
+
+def _hour(start: int, key: Key, total: HourSum) -> Hour:
+    sums = dict(zip(COUNTS, total.counts, strict=True))
+    counted = {name: sums[name] for name in ("spans", "errors", "blocks", "cost", "unpriced")}
+    minutes = {"minute_costs": total.costs, "minutes": total.minutes}
+    names = dict(zip(KEY_COLUMNS, key, strict=True))
+    return cast(Hour, {"start": start, **names, **counted, "total_tokens": sums["tokens"], **minutes})

@@ -21,7 +21,7 @@ class Fold(Enum):
 
 
 class Metric(NamedTuple):
-    """A metric: what it sums, in which unit its value is, which worst spans explain it (`why`, as in a pane's `worst`)."""
+    """A metric: what it sums, the unit of its value, which worst spans explain it (`why`, as in a pane's `worst`)."""
 
     name: str
     fold: Fold

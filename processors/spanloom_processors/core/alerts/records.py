@@ -1,4 +1,4 @@
-"""What the alert stage writes: records of `llm.alerts` and `llm.hours`, and the keys under which those topics compact."""
+"""What the alert stage writes: records of llm.alerts and llm.hours, and the keys under which those topics compact."""
 
 import hashlib
 from collections.abc import Mapping

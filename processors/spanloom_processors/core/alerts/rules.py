@@ -88,9 +88,10 @@ class Rule(NamedTuple):
     def sentence(self) -> str:
         """The rule in one human line."""
         per = f" per {', '.join(self.group_by)}" if self.group_by else ""
-        where = "".join(f" where {key} is {' or '.join(sorted(map(str, values)))}" for key, values in self.where)
+        filters = [(key, values) for key, values in self.where if not (key == "request" and self.metric.requests_only)]
+        where = "".join(f" where {key} is {' or '.join(sorted(map(str, values)))}" for key, values in filters)
         hold = f", for {spell(self.hold)}" if self.hold else ""
-        minimum = f", from {self.minimum} on" if self.minimum > 1 else ""
+        minimum = f", with at least {self.minimum} in it" if self.minimum > 1 else ""
         return f"{self.name} ({self.severity}): {self.metric.phrase}{where}{per} {self._condition()}{hold}{minimum}"
 
     def _condition(self) -> str:

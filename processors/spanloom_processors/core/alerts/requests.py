@@ -1,0 +1,103 @@
+"""Rules about one request: a fold over llm.traces, each source partition by its own log time.
+
+A request over the limit fires its group (the rule's labels, and the partition, since another worker may read the
+others) for one window; further ones in that window belong to the same alert. It resolves when the window has passed, so
+the last record is all of the state: a replay, or a newer version of the same trace, fires nothing again.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+from spanloom_processors.core.alerts.records import Alert, Group, group_of
+from spanloom_processors.core.alerts.rules import Above, Rule
+from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, fire, resolve
+from spanloom_processors.core.alerts.verdicts import Verdict
+from spanloom_processors.core.alerts.windows import NANO
+
+
+class Requests:
+    """The state of all rules about one request."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = {rule.name: rule for rule in rules}
+        self._states: dict[tuple[str, Group], Alert] = {}
+        self._clocks: dict[int, int] = {}
+
+    def restore(self, alerts: Iterable[Alert]) -> None:
+        """Take back the last records of these rules."""
+        for alert in alerts:
+            if alert["rule"] in self._rules:
+                self._states[alert["rule"], group_of(alert)] = alert
+
+    def fold(self, headers: pl.DataFrame, traces: pl.DataFrame) -> list[Alert]:
+        """Fold messages of one partition; return the transitions."""
+        if not self._rules:
+            return []
+        dear = self._dear(traces)
+        found: list[Alert] = []
+        for offset, log_time, partition in headers.select("offset", "log_time", "partition").iter_rows():
+            clock = self._clocks[partition] = max(log_time, self._clocks.get(partition, 0))
+            found += self.expire(partition, clock)
+            for rule in self._rules.values():
+                found += self._judge(rule, partition, clock, dear.get(offset, []))
+        return found
+
+    def expire(self, partition: int, now: int) -> list[Alert]:
+        """Resolve the firing groups of a partition whose window has passed."""
+        due = [
+            (key, state)
+            for key, state in self._states.items()
+            if active(state) and state["window_end"] <= now and _partition(key[1]) == str(partition)
+        ]
+        found = [self._keep(self._expired(state)) for _, state in due]
+        return sorted(found, key=lambda alert: (alert["window_end"], alert["rule"]))
+
+    def _dear(self, traces: pl.DataFrame) -> dict[int, list[dict[str, Any]]]:
+        """The traces over the lowest limit, by message."""
+        lowest = min(rule.condition.limit for rule in self._rules.values() if isinstance(rule.condition, Above))
+        found: dict[int, list[dict[str, Any]]] = {}
+        if traces.is_empty():
+            return found
+        dear = traces.filter(pl.col("cost") > lowest * NANO).sort("cost", "trace_id", descending=True)
+        for trace in dear.iter_rows(named=True):
+            found.setdefault(trace["offset"], []).append(trace)
+        return found
+
+    def _judge(self, rule: Rule, partition: int, clock: int, traces: list[dict[str, Any]]) -> list[Alert]:
+        assert isinstance(rule.condition, Above)
+        groups: dict[Group, list[dict[str, Any]]] = {}
+        for trace in traces:
+            if trace["cost"] > rule.condition.limit * NANO and all(
+                trace[name] in values for name, values in rule.where
+            ):
+                groups.setdefault(_group(rule, trace, partition), []).append(trace)
+        return [alert for group, dear in groups.items() if (alert := self._fire(rule, group, clock, dear))]
+
+    def _fire(self, rule: Rule, group: Group, clock: int, dear: list[dict[str, Any]]) -> Alert | None:
+        state = self._states.get((rule.name, group))
+        if state and (clock < state["window_end"] or dear[0]["trace_id"] in state["trace_ids"]):
+            return None
+        assert isinstance(rule.condition, Above)
+        verdict = Verdict(True, dear[0]["cost"] / NANO, rule.condition.limit)
+        now = Moment(clock, clock, clock + rule.window, clock, False)
+        trace_ids = list(dict.fromkeys(trace["trace_id"] for trace in dear))[:EXEMPLARS]
+        return self._keep(fire(rule, group, verdict, now, trace_ids))
+
+    def _expired(self, state: Alert) -> Alert:
+        end = state["window_end"]
+        return resolve(state, Moment(end, state["window_start"], end, state["since"], False), state["value"])
+
+    def _keep(self, alert: Alert) -> Alert:
+        self._states[alert["rule"], group_of(alert)] = alert
+        return alert
+
+
+def _group(rule: Rule, trace: dict[str, Any], partition: int) -> Group:
+    labels = [(name, str(trace[name] or "")) for name in rule.group_by]
+    return tuple(sorted([*labels, ("partition", str(partition))]))
+
+
+def _partition(group: Group) -> str:
+    return dict(group)["partition"]

@@ -1,0 +1,188 @@
+"""Which row counts: of two versions of a pane the highest (revision, spans); of a late row the first.
+
+Whatever the order in which rows come and however often, the sums are those of the true versions.
+"""
+
+from collections.abc import Iterable
+
+from spanloom_processors.core.alerts.records import Group, Hour
+from spanloom_processors.core.alerts.rows import Key, Row, Worst
+from spanloom_processors.core.alerts.rules import PANE_MS
+from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Router, Series, Sum, hour_counts
+
+Source = tuple[str, int]
+"""Topic id and partition that a pane's spans came from."""
+Touched = tuple[Series, Group, int]
+"""A sum that changed: question, group, pane start."""
+
+
+class _Pane:
+    """The rows of one pane of one source partition, all of the highest revision seen."""
+
+    __slots__ = ("revision", "rows")
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+        self.rows: dict[Key, Row] = {}
+
+
+class _LateRows:
+    """Which late rows of a source partition have been seen.
+
+    A row whose offset is below `floor` came with an earlier emission: a replay sends it again. Between `floor` and
+    `top`, the prefix that the newest emission is a function of, rows are remembered one by one.
+    """
+
+    def __init__(self) -> None:
+        self.floor = self.top = 0
+        self.seen: set[tuple[int, Key]] = set()
+
+    def advance(self, offset: int) -> None:
+        if offset > self.top:
+            self.floor, self.top = self.top, offset
+            self.seen = {row for row in self.seen if row[0] >= self.floor}
+
+    def first(self, offset: int, key: Key) -> bool:
+        if offset < self.floor or (offset, key) in self.seen:
+            return False
+        self.seen.add((offset, key))
+        return True
+
+
+class Versions:
+    """Rows by pane start, and the sums of every question kept equal to them.
+
+    A late row counts in the pane of its arrival: in every window judged after it came, however wrong its host's clock.
+    """
+
+    def __init__(self, router: Router, series: Iterable[Series]) -> None:
+        self._router = router
+        self._series = list(series)
+        self._panes: dict[int, dict[Source, _Pane]] = {}
+        self._arrived: dict[int, list[Row]] = {}
+        self._late: dict[Source, _LateRows] = {}
+        self._hours: dict[int, dict[Key, HourSum]] = {}
+        self._floor = 0  # rows of panes before it count nowhere
+        self._thin = 0  # sketches before it are in no window any more
+        self._closed = 0  # hours before it are records, not sums of panes
+        self.ignored = 0
+        """Rows that came too late even for their hour."""
+
+    def restore(self, hours: Iterable[Hour], until: int) -> None:
+        """Take back closed hours that start before `until`; rows of panes fill the others."""
+        kept: dict[tuple[object, ...], Hour] = {}
+        for hour in hours:
+            if hour["start"] < until:
+                kept[(hour["start"], *self._key(hour))] = hour
+        for hour in kept.values():
+            for series, group in self._router.route(self._key(hour)):
+                if series.hourly:
+                    series.hour(hour["start"], group).merge(hour_counts(hour), hour["minute_costs"], hour["minutes"])
+            self._closed = max(self._closed, hour["start"] + HOUR_MS)
+        self._closed = max(self._closed, until // HOUR_MS * HOUR_MS)
+
+    @staticmethod
+    def _key(hour: Hour) -> Key:
+        names = ("environment", "service", "kind", "request", "model", "prompt_id", "prompt_version", "tenant")
+        return tuple(hour[name] for name in (*names, "experiment", "run_id"))  # type: ignore[literal-required]
+
+    def advance(self, source: Source, offset: int) -> None:
+        """Note the prefix of a source partition that a message's rows are a function of."""
+        self._late.setdefault(source, _LateRows()).advance(offset)
+
+    def apply(self, source: Source, revision: int, row: Row, arrival: int) -> list[Touched]:
+        """Count a row of a message; return which sums changed. `arrival`: the pane in which late rows count."""
+        if row.late is not None:
+            if not self._late.setdefault(source, _LateRows()).first(row.late, row.key):
+                return []
+            row.start = arrival
+            self._arrived.setdefault(arrival, []).append(row)
+            return self._count(row, 1)
+        if row.start < self._floor:
+            self.ignored += 1
+            return []
+        pane = self._pane(source, revision, row.start)
+        old = pane.rows.get(row.key)
+        if revision < pane.revision or (old and old.counts[0] >= row.counts[0]):
+            return []
+        if old:
+            self._count(old, -1)
+        pane.rows[row.key] = row
+        return self._count(row, 1)
+
+    def _pane(self, source: Source, revision: int, start: int) -> _Pane:
+        sources = self._panes.setdefault(start, {})
+        pane = sources.get(source)
+        if pane is None or pane.revision < revision:
+            for row in pane.rows.values() if pane else ():
+                self._count(row, -1)
+            pane = sources[source] = _Pane(revision)
+        return pane
+
+    def _count(self, row: Row, sign: int) -> list[Touched]:
+        if row.start < self._thin:
+            row.thin()
+        touched = []
+        hour = row.start // HOUR_MS * HOUR_MS
+        open_hour = hour >= self._closed
+        if open_hour:
+            self._hours.setdefault(hour, {}).setdefault(row.key, HourSum()).add(row.start, row.counts, sign)
+        for series, group in self._router.route(row.key):
+            groups = series.panes.setdefault(row.start, {})
+            kept = series.admitted(groups, group)
+            total = groups.setdefault(kept, Sum())
+            wanted = series.wanted.sketches
+            total.add(row.counts, {name: sketch for name, sketch in row.sketches.items() if name in wanted}, sign)
+            if series.hourly and open_hour:
+                series.hour(hour, group).add(row.start, row.counts, sign)
+            touched.append((series, kept, row.start))
+        return touched
+
+    def worst(self, series: Series, group: Group, why: str, start: int, end: int, most: int) -> list[str]:
+        """The trace ids of the worst spans of a group in [start, end), worst first."""
+        found: list[Worst] = []
+        for pane in range(start, end, PANE_MS):
+            for row in self._rows(pane):
+                if why in row.worst and series.group(row.key) == group:
+                    found += row.worst[why]
+        return list(dict.fromkeys(trace_id for _, _, trace_id in sorted(found, reverse=True)))[:most]
+
+    def _rows(self, start: int) -> Iterable[Row]:
+        for pane in self._panes.get(start, {}).values():
+            yield from pane.rows.values()
+        yield from self._arrived.get(start, ())
+
+    def oldest_open_hour(self) -> int | None:
+        """The start of the first hour with rows that is not closed yet."""
+        return min(self._hours, default=None)
+
+    def close(self, until: int) -> list[tuple[int, Key, HourSum]]:
+        """Close the hours that end by `until`: from now on their sums stand."""
+        due = sorted(hour for hour in self._hours if hour + HOUR_MS <= until)
+        closed = [(hour, key, total) for hour in due for key, total in self._hours.pop(hour).items()]
+        self._closed = max(self._closed, until // HOUR_MS * HOUR_MS)
+        return [(hour, key, total) for hour, key, total in closed if total.counts[0]]
+
+    def forget(self, windows: int, minutes: int, hours: int) -> None:
+        """Drop what starts before: panes before `windows`, costs by minute before `minutes`, hours before `hours`.
+
+        A pane whose hour is still open loses its sketches only.
+        """
+        open_hour = self.oldest_open_hour()
+        floor = min(windows, open_hour) if open_hour is not None else windows
+        starts = self._panes.keys() | self._arrived.keys()
+        for start in [start for start in starts if self._thin <= start < windows]:
+            self._drop_sketches(start)
+        for start in [start for start in starts if start < floor]:
+            self._panes.pop(start, None)
+            self._arrived.pop(start, None)
+        for series in self._series:
+            series.forget(floor, minutes, hours)
+        self._floor, self._thin = floor, windows
+
+    def _drop_sketches(self, start: int) -> None:
+        for row in self._rows(start):
+            row.thin()
+        for series in self._series:
+            for total in series.panes.get(start, {}).values():
+                total.sketches = {}

@@ -1,0 +1,72 @@
+"""The span frame: one row a span, flat, with what its message's header says of all its spans."""
+
+import polars as pl
+
+from spanloom_schemas.frames.splice import Decoded
+
+HEADER = ("producer", "epoch", "sequence", "service", "environment", "host", "version", "sdk", "sent")
+"""Columns that come from the message's header."""
+
+PLAIN = (
+    *("offset", "log_time", "position", "trace_id", "span_id", "parent_id", "parent_remote", "name", "kind"),
+    *("otel_kind", "start", "end", "status", "error_type", "tool_name", "block_reason"),
+    *("scores", "events", "links", "attributes"),
+)
+"""Columns that keep their name."""
+
+NESTED: dict[str, dict[str, str]] = {
+    "context": {
+        name: name for name in ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "dataset_id")
+    },
+    "prompt": {
+        "id": "prompt_id",
+        "version": "prompt_version",
+        "context_truncated": "context_truncated",
+        "system_tokens": "system_tokens",
+        "instructions_tokens": "instructions_tokens",
+        "few_shot_tokens": "few_shot_tokens",
+        "context_tokens": "context_tokens",
+        "user_tokens": "user_tokens",
+    },
+    "llm": {
+        **{name: name for name in ("provider", "request_model", "response_model", "model_version", "service_tier")},
+        **{name: name for name in ("temperature", "top_p", "max_tokens", "usage")},
+        **{name: name for name in ("input_tokens", "cache_read_tokens", "cache_write_tokens")},
+        **{name: name for name in ("output_tokens", "reasoning_tokens", "cached", "batch_size")},
+        "time_to_first_token": "ttft",
+        "finish_reasons": "finish_reasons",
+    },
+    "retrieval": {"k": "retriever_k", "documents": "documents"},
+    "payload": {name: name for name in ("input_hash", "output_hash", "input", "output")},
+}
+"""For each nested record, the flat column that each of its fields becomes."""
+
+_ABSENT = {
+    "context_truncated": pl.lit(value=False),
+    "cached": pl.lit(value=False),
+    "usage": pl.lit("unknown"),
+}
+
+
+def flatten(decoded: Decoded) -> pl.DataFrame:
+    """The span frame of decoded span batches, in the order of their messages.
+
+    Columns: HEADER, PLAIN and the values of NESTED. kind, otel_kind and status are String; times are Int64 epoch
+    nanoseconds (log_time: milliseconds); ttft is nanoseconds. Where the nested record is null its columns are null, but
+    context_truncated and cached are false, usage is "unknown", and documents and finish_reasons are empty lists.
+    """
+    rows, headers = decoded.rows, decoded.headers
+    message = headers.select(pl.int_range(pl.len()).repeat_by("count").explode(empty_as_null=False)).to_series()
+    own = rows.select(
+        *PLAIN, *(_field(record, old, new) for record, new_by_old in NESTED.items() for old, new in new_by_old.items())
+    )
+    return pl.concat([own, headers.select(HEADER)[message]], how="horizontal")
+
+
+def _field(record: str, old: str, new: str) -> pl.Expr:
+    value = pl.col(record).struct.field(old)
+    if new in _ABSENT:
+        value = value.fill_null(_ABSENT[new])
+    if new in ("documents", "finish_reasons"):
+        value = value.fill_null([])
+    return value.alias(new)

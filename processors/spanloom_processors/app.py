@@ -36,10 +36,10 @@ def build(settings: ProcessorSettings, owner: Owner) -> faust.App:
     """An application without agents, which asks `owner` where to read from. Call it inside the running event loop."""
     brokers = [f"kafka://{address.strip()}" for address in settings.kafka_bootstrap.split(",")]
     app = faust.App(
-        settings.group,
+        settings.processor_group,
         broker=brokers,
         broker_credentials=credentials(settings),
-        broker_client_id=settings.group,
+        broker_client_id=settings.processor_group,
         broker_commit_interval=COMMIT_INTERVAL_S,
         broker_heartbeat_interval=3.0,
         broker_max_poll_records=POLL_RECORDS,
@@ -47,7 +47,7 @@ def build(settings: ProcessorSettings, owner: Owner) -> faust.App:
         broker_rebalance_timeout=30.0,
         broker_request_timeout=30.0,
         consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id=settings.worker or None,
+        consumer_group_instance_id=settings.processor_member or None,
         consumer_max_fetch_size=4 * MEBIBYTE,
         key_serializer="raw",
         value_serializer="raw",
@@ -66,9 +66,9 @@ def build(settings: ProcessorSettings, owner: Owner) -> faust.App:
         worker_redirect_stdouts=False,
     )
     app.transport = Transport(
-        app.conf.broker_consumer, app, owner=owner, describe=lambda topics: describe_topics(settings.librdkafka(), topics)
+        app.conf.broker_consumer,
+        app,
+        owner=owner,
+        describe=lambda topics: describe_topics(settings.librdkafka(), topics),
     )
     return app
-
-
-

@@ -8,7 +8,7 @@ safe (`commits.py`), with metadata. The rest of Faust is untouched. Guarded by t
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import aiokafka
@@ -19,6 +19,7 @@ from faust.types import TP, AppT, ConsumerMessage
 
 from spanloom_processors.assignment import Assigned, Owner, TopicFacts
 from spanloom_processors.commits import Commits, Point
+from spanloom_processors.watchdog import Vital
 
 FETCH_WAIT_MS = 250  # how long the broker holds an empty fetch; an idle partition's progress is at most this old
 REVOKE_TIMEOUT_S = 5.0
@@ -158,20 +159,30 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         position, sent = self._thread.empty_fetches.get(tp, (-1, 0))
         return sent if position == self._handed.get(tp) == folded else None
 
-    def highwaters_seen(self) -> dict[TP, tuple[int, int]]:
-        """Of each assigned partition, where reading stands and where the log ended when last fetched."""
-        consumer = self._thread._ensure_consumer()
-        return {
-            TP(*tp): (self._handed.get(TP(*tp), 0), end)
-            for tp in consumer.assignment()
-            if (end := consumer.highwater(tp)) is not None
-        }
+    def positions(self) -> dict[TP, int]:
+        """Of each assigned partition, the offset after the last message handed over."""
+        return dict(self._handed)
 
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Send, declare and commit what was done, then let go of everything."""
+    def vitals(self) -> dict[TP, Vital]:
+        """Signs of life of each assigned partition, for the watchdog; may be called from any thread."""
+        assignment = self._thread._ensure_consumer()._subscription.subscription.assignment
+        found = {}
+        for tp, position in self.positions().items():
+            state = assignment.state_value(TopicPartition(*tp))
+            declared = self.commits.declared(tp)
+            unsaved = None if declared == self.commits.committed(tp) else declared
+            found[tp] = Vital(position, state.highwater or position, state.timestamp or 0, unsaved)
+        return found
+
+    def suspend(self) -> None:
+        """Hand over nothing more, and drop what waits to be handed over."""
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Send, declare and commit what was done, then let go of everything."""
+        self.suspend()
         if revoked:
             await self._last_words()
         self.commits.forget(list(self._handed))
@@ -227,6 +238,3 @@ class Transport(driver.Transport):  # type: ignore[misc]
         super().__init__(url, app)
         self.owner = owner
         self.describe = describe
-
-
-__all__ = ["Consumer", "Coroutine", "Poll", "Transport"]

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from faust.types import TP

@@ -1,0 +1,61 @@
+"""The alert stage's shell: the rule engine, what it resumes from, and what it says as messages."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+from faust.types import TP
+from spanloom_schemas import codec
+from spanloom_schemas.frames.splice import Decoded
+
+from spanloom_processors.commits import Point
+from spanloom_processors.core.alerts.engine import Engine
+from spanloom_processors.core.alerts.records import Alert, Hour, SafePoint, Sendable, alert_key, hour_key
+from spanloom_processors.core.alerts.rules import Rule
+from spanloom_processors.emit import PANES, Outgoing
+
+ALERTS = "llm.alerts"
+HOURS = "llm.hours"
+PANES_TP = TP(PANES, 0)
+
+
+class Alerting:
+    """The rule engine of this worker, which is made anew at every assignment of partitions."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self.engine = Engine(rules)
+
+    def restore(self, alerts: Iterable[bytes], hours: Iterable[bytes], committed: Point | None) -> None:
+        """Begin from the records of llm.alerts and llm.hours and the group's commit of llm.panes."""
+        judged = SafePoint.judged_from(committed.metadata if committed else None)
+        self.engine = Engine(self._rules)
+        self.engine.restore(cast(list[Alert], _data(alerts)), cast(list[Hour], _data(hours)), judged)
+
+    def fold_panes(self, decoded: Decoded) -> list[Outgoing]:
+        """Fold messages of llm.panes; returns what is to be stored before `point()` may be committed."""
+        return [*map(_alert, self.engine.fold(decoded.headers, decoded.rows)), *self._hours()]
+
+    def fold_traces(self, decoded: Decoded) -> list[Outgoing]:
+        """Fold messages of llm.traces; returns what is to be stored before the offset after them may be committed."""
+        return list(map(_alert, self.engine.fold_traces(decoded.headers, decoded.rows)))
+
+    def idle_traces(self, partition: int, now_ms: int) -> list[Outgoing]:
+        """Say what is due on a partition of llm.traces of which a fetch sent at `now_ms` found nothing more."""
+        return list(map(_alert, self.engine.idle_traces(partition, now_ms)))
+
+    def point(self) -> Point | None:
+        """What may be committed of llm.panes."""
+        safe = self.engine.safe()
+        return Point(safe.offset, safe.metadata()) if safe else None
+
+    def _hours(self) -> Iterator[Outgoing]:
+        for hour in self.engine.closed_hours():
+            yield Outgoing(HOURS, 0, hour_key(hour), codec.encode("hour", cast(Sendable, hour)))
+
+
+def _alert(alert: Alert) -> Outgoing:
+    return Outgoing(ALERTS, 0, alert_key(alert), codec.encode("alert", cast(Sendable, alert)))
+
+
+def _data(values: Iterable[bytes]) -> list[object]:
+    return [codec.decode(value)[2] for value in values]

@@ -1,0 +1,114 @@
+"""`spanloom processor`: one worker, until SIGTERM."""
+
+import asyncio
+import logging
+import signal
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+from confluent_kafka import KafkaException
+from prometheus_client import start_http_server
+from spanloom_schemas.prices import Book
+from spanloom_schemas.settings import SettingsError, read
+
+from spanloom_processors import agents, logs, watchdog
+from spanloom_processors.alerting import ALERTS, HOURS
+from spanloom_processors.assignment import describe_topics
+from spanloom_processors.core.alerts.rules import Rule, RuleError, parse
+from spanloom_processors.dead_letters import TOPIC as DEAD_LETTERS
+from spanloom_processors.emit import PANES, TRACES
+from spanloom_processors.metrics import Metrics
+from spanloom_processors.settings import ProcessorSettings
+from spanloom_processors.spans import TOPIC as SPANS
+from spanloom_processors.worker import Worker
+
+log = logging.getLogger(__name__)
+
+TOPICS = (SPANS, PANES, TRACES, ALERTS, HOURS, DEAD_LETTERS)
+STOP_TIMEOUT_S = 4.0
+
+
+@click.command()
+def processor() -> None:
+    """Weave spans into traces, fold them into panes, raise alerts. Runs until SIGTERM or Ctrl-C."""
+    try:
+        settings = read(ProcessorSettings)
+        book = Book.load(settings.prices_file or None)
+        rules = parse(_rules(settings.rules_file))
+    except (SettingsError, RuleError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    logs.configure()
+    sys.exit(asyncio.run(serve(settings, book, rules)))
+
+
+async def serve(settings: ProcessorSettings, book: Book, rules: list[Rule]) -> int:
+    """Run a worker; returns the process's exit code."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await _check_topics(settings)
+    metrics = Metrics()
+    server = _listen(settings, metrics)
+    worker = Worker(settings, book, rules, metrics)
+    agents.register(worker)
+    watching = watchdog.watch(worker.vitals, settings.watchdog_s)
+    try:
+        host, port = server.server_address
+        return await _run(worker, stop, f"ready group={settings.processor_group} metrics=http://{host}:{port}/metrics")
+    finally:
+        watching.set()
+        server.shutdown()
+
+
+async def _run(worker: Worker, stop: asyncio.Event, ready: str) -> int:
+    app = worker.app
+    starting = asyncio.ensure_future(app.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    crashed = asyncio.ensure_future(app._crashed.wait())
+    await asyncio.wait({starting, stopping, crashed}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done() and not starting.exception() and not crashed.done():
+        click.echo(ready)
+        await asyncio.wait({stopping, crashed}, return_when=asyncio.FIRST_COMPLETED)
+    failure = app.crash_reason or (starting.exception() if starting.done() else None)
+    if failure is not None:
+        log.error("stopping after a failure: %r", failure)
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            if failure is None:
+                await worker.leave()
+            await app.stop()
+    except TimeoutError:
+        log.warning("did not stop in %.0f s; what was not committed will be read again", STOP_TIMEOUT_S)
+    for task in (starting, stopping, crashed):
+        task.cancel()
+    return 1 if failure else 0
+
+
+async def _check_topics(settings: ProcessorSettings) -> None:
+    """Say in one line what is missing, before Faust says it in many."""
+    try:
+        await asyncio.to_thread(describe_topics, settings.librdkafka(), TOPICS)
+    except KafkaException as error:
+        reason = error.args[0].str()
+        raise click.ClickException(
+            f"{settings.kafka_bootstrap}: {reason}; is the broker up, and were the topics made by `spanloom topics create`?"
+        ) from None
+
+
+def _listen(settings: ProcessorSettings, metrics: Metrics) -> Any:
+    try:
+        server, _ = start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
+    except OSError as error:
+        address = f"{settings.metrics_host}:{settings.metrics_port}"
+        raise click.ClickException(
+            f"cannot serve /metrics on {address}: {error.strerror}; set SPANLOOM_METRICS_PORT"
+        ) from None
+    return server
+
+
+def _rules(path: str) -> str:
+    default = files("spanloom_processors") / "rules" / "default.yaml"
+    return Path(path).read_text("utf-8") if path else default.read_text("utf-8")

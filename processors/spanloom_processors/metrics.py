@@ -1,0 +1,106 @@
+"""Every metric of one worker but the `llm_*` ones, which are in `model_totals.py`."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+
+import polars as pl
+from faust.types import TP
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from spanloom_schemas.frames.splice import Decoded
+
+from spanloom_processors.model_totals import ModelTotals
+from spanloom_processors.spans import Report
+from spanloom_processors.watchdog import Vital
+
+EPOCHS = 10_000  # producers whose drops are remembered
+SERVICES = 1_000  # services whose skew is told
+
+
+class Metrics:
+    """The metrics in a registry of their own; advanced from the event loop, read from another thread."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.models = ModelTotals()
+        registry.register(self.models)
+
+        def counter(name: str, documentation: str, *labels: str) -> Counter:
+            return Counter(f"spanloom_{name}", documentation, labels, registry=registry)
+
+        def gauge(name: str, documentation: str, *labels: str) -> Gauge:
+            return Gauge(f"spanloom_{name}", documentation, labels, registry=registry)
+
+        self.spans = counter("spans", "Spans read, replayed ones included.", "partition")
+        self.late = counter("late_spans", "Spans that came after their pane had closed.", "partition")
+        self.future = counter("future_dated_spans", "Spans dated more than 5 s ahead of their message.", "partition")
+        self.duplicates = counter("duplicate_spans", "Spans that their pane already held.", "partition")
+        self.silenced = counter("silenced_spans", "Spans of panes that retention may have beheaded.", "partition")
+        self.lost = counter("lost_messages", "Messages that retention took before they were read.", "partition")
+        self.dropped = counter("dropped_spans", "Spans that producers say they dropped.", "reason")
+        self.dead = counter("dead_letters", "Messages that could not be read.", "reason")
+        self.unsendable = counter("unsendable_messages", "Messages too large for their topic, and dropped.", "topic")
+        self.unpriced = counter("unpriced_spans", "Spans that use tokens and have no price.", "partition")
+        self.overflow = counter("overflow_spans", "Spans that a bound moved elsewhere.", "partition", "reason")
+        self.commits = counter("commits", "Commits, by outcome.", "outcome")
+        self.deliveries = counter("alert_deliveries", "Deliveries of alerts.", "route", "outcome")
+        self.lag = gauge("lag", "Messages not yet read.", "topic", "partition")
+        self.freshness = gauge(
+            "freshness_seconds", "How far the last emission of a partition is behind now.", "partition"
+        )
+        self.skew = gauge("clock_skew_seconds", "Log time minus send time of a service's last batch.", "service")
+        self._told: dict[Hashable, int] = {}
+        self._drops: OrderedDict[tuple[int, str], int] = OrderedDict()
+        self._services: set[str] = set()
+
+    def read(self, partition: int, decoded: Decoded) -> None:
+        """Messages of llm.spans were decoded."""
+        self.spans.labels(partition).inc(decoded.rows.height)
+        skew = (pl.col("log_time") / 1e3 - pl.col("sent") / 1e9).last()
+        for service, seconds in decoded.headers.group_by("service").agg(skew).iter_rows():
+            if service in self._services or len(self._services) < SERVICES:
+                self._services.add(service)
+                self.skew.labels(service).set(seconds)
+        drops = decoded.headers.group_by("epoch").agg(pl.col("dropped").last()).explode("dropped").drop_nulls()
+        for epoch, reason, so_far in drops.unnest("dropped").iter_rows():
+            self._drop(epoch, reason, so_far)
+
+    def emitted(self, report: Report, now_ns: int) -> None:
+        """What a partition said is stored."""
+        emission, partition = report.emission, report.tp.partition
+        self.models.add(emission.closed)
+        self.unpriced.labels(partition).inc(emission.closed["unpriced"].sum())
+        for family, so_far in (
+            (self.late, emission.late),
+            (self.future, emission.skewed),
+            (self.duplicates, emission.duplicates),
+            (self.silenced, emission.silenced),
+            (self.lost, emission.lost),
+        ):
+            family.labels(partition).inc(self._more((id(report.held), id(family)), so_far))
+        for reason, so_far in emission.overflow.items():
+            self.overflow.labels(partition, reason).inc(self._more((id(report.held), reason), so_far))
+        self.freshness.labels(partition).set(max(now_ns / 1e9 - emission.progress / 1e3, 0))
+
+    def read_up_to(self, vitals: Mapping[TP, Vital]) -> None:
+        """Where reading stands; partitions that were taken away are no longer told."""
+        self.lag.clear()
+        for (topic, partition), vital in vitals.items():
+            self.lag.labels(topic, partition).set(max(vital.end - vital.position, 0))
+
+    def forget(self) -> None:
+        """All partitions were taken away."""
+        self._told.clear()
+        self.freshness.clear()
+
+    def _more(self, what: Hashable, so_far: int) -> int:
+        """By how much a running total has grown since it was last told."""
+        more = so_far - self._told.get(what, 0)
+        self._told[what] = so_far
+        return more
+
+    def _drop(self, epoch: int, reason: str, so_far: int) -> None:
+        before = self._drops.pop((epoch, reason), 0)
+        self._drops[epoch, reason] = max(so_far, before)
+        self.dropped.labels(reason).inc(max(so_far - before, 0))
+        if len(self._drops) > EPOCHS:
+            self._drops.popitem(last=False)

@@ -1,0 +1,122 @@
+"""This worker's partitions of llm.spans: polls in; panes, traces and progress out."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+from faust.types import TP
+from spanloom_schemas.frames.derive import derive
+from spanloom_schemas.frames.spans import flatten
+from spanloom_schemas.frames.splice import Decoded, decode
+from spanloom_schemas.prices import Book
+
+from spanloom_processors import emit
+from spanloom_processors.assignment import Assigned
+from spanloom_processors.commits import Point
+from spanloom_processors.consumer import Poll
+from spanloom_processors.core import offsets
+from spanloom_processors.core.partition import Emission, Partition
+from spanloom_processors.core.revisions import Revision
+from spanloom_processors.emit import Outgoing, Source
+
+log = logging.getLogger(__name__)
+
+TOPIC = "llm.spans"
+REVISIONS = (Revision(1, 0),)
+
+
+@dataclass(slots=True)
+class Held:
+    """A partition that this worker has; `passed`: the progress it last reported."""
+
+    source: Source
+    partition: Partition
+    passed: int = 0
+
+
+class Report(NamedTuple):
+    """What a partition had to say, as messages, and what may be committed once they are stored."""
+
+    tp: TP
+    held: Held
+    emission: Emission
+    messages: list[Outgoing]
+
+    @property
+    def point(self) -> Point | None:
+        """What to commit; None: nothing new."""
+        safe = self.emission.safe
+        return Point(safe.offset, offsets.encode(safe)) if safe else None
+
+
+class Spans:
+    """The partitions of llm.spans that this worker has. It neither waits nor reads a clock."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._none = self.derive(decode("span_batch", []))
+        self._held: dict[TP, Held] = {}
+
+    def assign(self, tp: TP, assigned: Assigned) -> int:
+        """Take a partition; returns the offset from which to read it."""
+        committed = assigned.committed
+        resume = offsets.decode(committed.offset, committed.metadata) if committed else None
+        log_start = assigned.log_start
+        if committed and resume is None:
+            log.warning("partition=%s.%d has a commit without readable metadata, reading on from it", *tp)
+            log_start = max(log_start, committed.offset)
+        partition = Partition(assigned.topic_id, tp.partition, REVISIONS, resume=resume, log_start=log_start)
+        source = Source(tp.topic, assigned.topic_id, tp.partition, assigned.partitions, REVISIONS[-1].number)
+        self._held[tp] = Held(source, partition)
+        if committed and partition.next_offset != committed.offset:
+            log.warning("partition=%s.%d commit=%d cannot be resumed (retention, or a new topic), reading from offset=%d",
+                        *tp, committed.offset, partition.next_offset)  # fmt: skip
+        return partition.next_offset
+
+    def holds(self, held: Held, tp: TP) -> bool:
+        """Whether this state is still this worker's; after a rebalance even the same partition has another."""
+        return self._held.get(tp) is held
+
+    def clear(self) -> None:
+        """All partitions are taken away."""
+        self._held.clear()
+
+    def derive(self, decoded: Decoded) -> pl.DataFrame:
+        """The derived spans of decoded messages."""
+        return derive(flatten(decoded), self._book)
+
+    def fold(self, poll: Poll, spans: Sequence[pl.DataFrame]) -> None:
+        """Fold the derived spans of a poll into its partition."""
+        held = self._held.get(poll.tp)
+        if held is None:
+            return
+        first, expected = poll.messages[0][0], held.partition.next_offset
+        if first > expected:
+            log.warning("partition=%s.%d retention took offsets %d to %d unread", *poll.tp, expected, first - 1)
+            held.partition.trim(first)
+        held.partition.fold(pl.concat([self._none, *spans]), _clock(poll))
+
+    def report(self, idle_since: Callable[[TP, int], int | None], now_ns: int) -> Iterator[Report]:
+        """What every partition has to say now.
+
+        `idle_since(tp, offset)`: epoch ms at which a fetch was sent that found nothing from this offset on, or None.
+        """
+        for tp, held in self._held.items():
+            idle = idle_since(tp, held.partition.next_offset)
+            if idle is not None:
+                held.partition.idle(idle)
+            emission = held.partition.emit()
+            messages = [
+                *emit.traces(held.source, emission, now_ns),
+                *emit.panes(held.source, emission, held.passed, now_ns),
+            ]
+            held.passed = emission.progress
+            yield Report(tp, held, emission, messages)
+
+
+def _clock(poll: Poll) -> pl.DataFrame:
+    """Offset and log time of every message of a poll, readable or not."""
+    numbers, times, _ = zip(*poll.messages, strict=True)
+    return pl.DataFrame({"offset": numbers, "log_time": times}, schema={"offset": pl.Int64, "log_time": pl.Int64})

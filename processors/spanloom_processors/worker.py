@@ -1,0 +1,157 @@
+"""One worker: the parts of the line that it has, and what happens to them when partitions come and go."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from faust.types import TP
+from spanloom_schemas.frames.splice import Decoded
+from spanloom_schemas.prices import Book
+
+from spanloom_processors import app as faust_app
+from spanloom_processors import compacted, dead_letters, emit
+from spanloom_processors.alerting import ALERTS, HOURS, PANES_TP, Alerting
+from spanloom_processors.assignment import Assigned
+from spanloom_processors.commits import Point
+from spanloom_processors.consumer import Consumer, Poll
+from spanloom_processors.core.alerts.rules import Rule
+from spanloom_processors.deliver import deliver
+from spanloom_processors.emit import PANES, TRACES, Outgoing
+from spanloom_processors.metrics import Metrics
+from spanloom_processors.settings import ProcessorSettings
+from spanloom_processors.spans import TOPIC as SPANS
+from spanloom_processors.spans import Spans
+from spanloom_processors.watchdog import Vital
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Worker:
+    """The owner of a Faust application's partitions. Make it inside the running event loop."""
+
+    def __init__(self, settings: ProcessorSettings, book: Book, rules: Sequence[Rule], metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.spans = Spans(book)
+        self.alerting = Alerting(rules)
+        self._librdkafka = settings.librdkafka()
+        self._topic_ids: dict[str, str] = {}
+        self._emitting = asyncio.Lock()
+        self.app = faust_app.build(settings, owner=self)
+
+    @property
+    def consumer(self) -> Consumer:
+        """The application's consumer."""
+        return self.app.consumer  # type: ignore[no-any-return]
+
+    # What the agents call.
+
+    async def fold_spans(self, poll: Poll) -> None:
+        """Fold a poll of llm.spans."""
+        read = await self._read("span_batch", poll, self.spans.derive)
+        frames = [spans for _, spans in read]
+        self.spans.fold(poll, frames)
+        for decoded, _ in read:
+            self.metrics.read(poll.tp.partition, decoded)
+
+    async def fold_panes(self, poll: Poll) -> None:
+        """Fold a poll of llm.panes; what it leads to is stored, and the commit declared, before this returns."""
+        for decoded, _ in await self._read("pane_batch", poll, lambda decoded: None):
+            await self.store(self.alerting.fold_panes(decoded))
+        self._declare(poll.tp, self.alerting.point())
+
+    async def fold_traces(self, poll: Poll) -> None:
+        """Fold a poll of llm.traces, as `fold_panes`."""
+        for decoded, _ in await self._read("trace_batch", poll, lambda decoded: None):
+            await self.store(self.alerting.fold_traces(decoded))
+        self._declare(poll.tp, Point(poll.position))
+
+    async def _read(self, schema: str, poll: Poll, derive: Callable[[Decoded], T]) -> list[tuple[Decoded, T]]:
+        """Decode a poll and derive from it; dead letters are stored before this returns, so before any commit."""
+        read, dead = dead_letters.read(schema, poll.messages, derive)
+        for message in dead:
+            self.metrics.dead.labels(message.reason).inc()
+            log.warning(
+                "dead letter topic=%s partition=%d offset=%d reason=%s", *poll.tp, message.offset, message.reason
+            )
+        await self.store(dead_letters.letters(poll, self._topic_ids.get(poll.tp.topic, ""), dead))
+        return read
+
+    async def store(self, messages: Iterable[Outgoing]) -> None:
+        """Send messages and wait until they are stored."""
+        for refused in await deliver(self.app.producer, list(messages)):
+            self.metrics.unsendable.labels(refused.topic).inc()
+            log.error("dropped a message of %d bytes, more than topic=%s takes", len(refused.value), refused.topic)
+
+    def _declare(self, tp: TP, point: Point | None) -> None:
+        if point is not None:
+            self.consumer.commits.declare(tp, point)
+
+    # What happens every second.
+
+    async def beat(self) -> None:
+        """Send what changed, then say that time passes."""
+        await self.emit()
+        await self._tick(int(time.time() * 1000))
+        self.metrics.read_up_to(self.consumer.vitals())
+
+    async def emit(self) -> None:
+        """Send what changed in the partitions of llm.spans, and declare what is safe once that is stored."""
+        async with self._emitting:
+            now = time.time_ns()
+            reports = list(self.spans.report(self.consumer.idle_since, now))
+            await self.store(message for report in reports for message in report.messages)
+            for report in reports:
+                if self.spans.holds(report.held, report.tp):
+                    self._declare(report.tp, report.point)
+                    self.metrics.emitted(report, now)
+
+    async def _tick(self, now: int) -> None:
+        """Tell llm.panes that time passes, if it is this worker's, and the rules about traces what is idle."""
+        assigned = self.consumer.positions()
+        outgoing = [emit.tick(now)] if PANES_TP in assigned else []
+        for tp, position in assigned.items():
+            idle = self.consumer.idle_since(tp, position) if tp.topic == TRACES else None
+            if idle is not None:
+                outgoing += self.alerting.idle_traces(tp.partition, idle)
+        await self.store(outgoing)
+
+    # What happens at a rebalance.
+
+    async def assigned(self, partitions: Mapping[TP, Assigned]) -> Mapping[TP, int]:
+        """Take partitions; returns where to read each from."""
+        self._topic_ids = {tp.topic: facts.topic_id for tp, facts in partitions.items()}
+        if any(tp.topic in (PANES, TRACES) for tp in partitions):
+            await self._restore_alerting(partitions.get(PANES_TP))
+        return {
+            tp: self.spans.assign(tp, facts) if tp.topic == SPANS else _resume(facts)
+            for tp, facts in partitions.items()
+        }
+
+    async def _restore_alerting(self, panes: Assigned | None) -> None:
+        alerts, hours = await asyncio.gather(
+            *[asyncio.to_thread(compacted.read_whole, self._librdkafka, topic) for topic in (ALERTS, HOURS)]
+        )
+        self.alerting.restore(alerts, hours, panes.committed if panes else None)
+
+    async def revoking(self) -> None:
+        """Say the last of what was folded."""
+        await self.emit()
+
+    def revoked(self) -> None:
+        """Forget the partitions."""
+        self.spans.clear()
+        self.metrics.forget()
+
+    async def leave(self) -> None:
+        """Stop reading, say the last of what was folded, and commit it."""
+        self.consumer.suspend()
+        await self.emit()
+        await self.consumer.commit()
+
+    def vitals(self) -> dict[TP, Vital]:
+        """Signs of life of each partition; called from another thread."""
+        return self.consumer.vitals()

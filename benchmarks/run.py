@@ -1,7 +1,7 @@
 """Run every benchmark in turn and print one line a figure: ``name value unit``.
 
-Each benchmark is a program of its own beside this file that prints such lines on stdout; whatever else it has to say goes to
-stderr. The exit code is 1 when one of them failed.
+Each benchmark is a program of its own beside this file that prints such lines on stdout; whatever else it has to say
+goes to stderr. The exit code is 1 when one of them failed.
 """
 
 import re
@@ -30,7 +30,8 @@ def run(program: str) -> bool:
 def main() -> int:
     """Run the named benchmarks, or all."""
     programs = sys.argv[1:] or PROGRAMS
-    return 0 if all([run(program) for program in programs]) else 1
+    ended_well = [run(program) for program in programs]
+    return 0 if all(ended_well) else 1
 
 
 if __name__ == "__main__":

@@ -79,7 +79,11 @@ def _rows(panes: Sequence[Pane]) -> list[tuple[str, str, list[float]]]:
         ("p50", _ms(last.p50), [pane.p50 or 0 for pane in shown]),
         ("p95", _ms(last.p95), [pane.p95 or 0 for pane in shown]),
         ("cost/min", f"${last.dollars:.3f}", [pane.dollars for pane in shown]),
-        ("blocked", "–" if last.blocked is None else f"{100 * last.blocked:.0f} %", [pane.blocked or 0 for pane in shown]),
+        (
+            "blocked",
+            "–" if last.blocked is None else f"{100 * last.blocked:.0f} %",
+            [pane.blocked or 0 for pane in shown],
+        ),
     ]
 
 

@@ -1,6 +1,6 @@
 """A pager on this machine: takes alerts as Alertmanager's API v2 does, strictly, and remembers when each came.
 
-Strict means that what the API's schema does not name is refused, so that the demo proves what a real Alertmanager would take.
+Strict: what the API's schema does not name is refused, so that the demo proves what a real Alertmanager takes.
 """
 
 import threading
@@ -26,9 +26,9 @@ class PostableAlert(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     labels: dict[str, str]
     annotations: dict[str, str] = {}
-    startsAt: datetime | None = None  # noqa: N815
-    endsAt: datetime | None = None  # noqa: N815
-    generatorURL: str = ""  # noqa: N815
+    startsAt: datetime | None = None
+    endsAt: datetime | None = None
+    generatorURL: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,12 @@ def application(pager: Pager) -> Starlette:
 def _gettable(arrival: Arrival) -> dict[str, Any]:
     updated = datetime.fromtimestamp(arrival.at, UTC).isoformat()
     status = {"state": "active", "silencedBy": [], "inhibitedBy": [], "mutedBy": []}
-    return msgspec.to_builtins(arrival.alert) | {"updatedAt": updated, "status": status, "receivers": [{"name": "demo"}]}
+    return {
+        **msgspec.to_builtins(arrival.alert),
+        "updatedAt": updated,
+        "status": status,
+        "receivers": [{"name": "demo"}],
+    }
 
 
 @contextmanager
@@ -122,8 +127,7 @@ def running() -> Iterator[tuple[Pager, str]]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="pager", daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    net.until(lambda: server.started or not thread.is_alive(), 10)
     try:
         yield pager, f"http://127.0.0.1:{port}"
     finally:

@@ -8,12 +8,13 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 
 _PANES = """
+WITH t.request AND t.service = {service:String} AS entry
 SELECT
     toUnixTimestamp(t.start) AS start,
-    sketchQuantile(0.5, sumMapIf(t.duration_sketch.index, t.duration_sketch.count, t.request AND t.service = {service:String})) / 1e6 AS p50,
-    sketchQuantile(0.95, sumMapIf(t.duration_sketch.index, t.duration_sketch.count, t.request AND t.service = {service:String})) / 1e6 AS p95,
+    sketchQuantile(0.5, sumMapIf(t.duration_sketch.index, t.duration_sketch.count, entry)) / 1e6 AS p50,
+    sketchQuantile(0.95, sumMapIf(t.duration_sketch.index, t.duration_sketch.count, entry)) / 1e6 AS p95,
     6 * sum(t.cost) / 1e9 AS dollars,
-    sumIf(t.spans, t.request AND t.service = {service:String}) AS requests,
+    sumIf(t.spans, entry) AS requests,
     if(requests = 0, NULL, sum(t.blocks) / requests) AS blocked
 FROM panes AS t FINAL
 WHERE t.start >= {since:UInt32} AND t.late_offset = -1

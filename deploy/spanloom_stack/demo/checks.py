@@ -1,0 +1,135 @@
+"""What must hold at the end of the demo: each check reads what was stored and says what it found, with numbers."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from spanloom_stack.demo.incidents import Incident
+from spanloom_stack.demo.pager import Pager
+from spanloom_stack.demo.reading import Load
+
+QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+# Half the width of a bucket of the sketch, relative to its value: 2^(1/128) - 1; the design promises 0.6 %.
+BOUND = 0.006
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a check holds, and what it found."""
+
+    holds: bool
+    text: str
+
+
+def ledger(client: Client) -> Verdict:
+    """Produced = stored + dropped (by reason), for every life of every producer; nothing missing, every tail known."""
+    (row,) = _rows(
+        client,
+        """SELECT count() AS producers, countIf(tail != 'closed') AS open, sum(produced) AS produced,
+            sum(stored) AS stored, sumMap(dropped) AS dropped, sum(recovered) AS recovered,
+            sum(abs(unsettled)) AS missing
+        FROM ledger""",
+    )
+    (rows,) = _rows(client, "SELECT count() AS count FROM spans FINAL")
+    dropped = {reason: count for reason, count in _pairs(row["dropped"]) if count}
+    holds = (
+        row["produced"] > 0
+        and row["open"] == row["missing"] == 0
+        and row["produced"] == row["stored"] + sum(dropped.values()) - row["recovered"]
+        and row["stored"] == rows["count"]
+    )
+    why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(dropped.items())) or "0"
+    text = f"{row['produced']:,} spans produced = {row['stored']:,} stored + {why} dropped"
+    if row["missing"] or row["open"]:
+        text += f"; {row['missing']:,} missing, {row['open']} of {row['producers']} producers not closed"
+    if row["stored"] != rows["count"]:
+        text += f"; but the table holds {rows['count']:,}"
+    return Verdict(holds, text)
+
+
+def traces(client: Client) -> Verdict:
+    """Every trace that has a span is there once, complete, with all its spans."""
+    (seen,) = _rows(client, "SELECT uniqExact(trace_id) AS traces, count() AS spans FROM spans FINAL")
+    (woven,) = _rows(
+        client,
+        """SELECT count() AS traces, countIf(state = 'complete') AS complete, countIf(amended) AS amended,
+            sum(trace_summaries.spans) AS spans, groupUniqArrayIf(reason, state != 'complete') AS reasons
+        FROM trace_summaries""",
+    )
+    holds = 0 < seen["traces"] == woven["traces"] == woven["complete"] and seen["spans"] == woven["spans"]
+    text = f"{woven['complete']:,} of {seen['traces']:,} complete, with {woven['spans']:,} of {seen['spans']:,} spans"
+    if woven["amended"]:
+        text += f" ({woven['amended']:,} amended by late spans)"
+    if woven["reasons"]:
+        text += f"; partial: {', '.join(sorted(woven['reasons']))}"
+    return Verdict(holds, text)
+
+
+def quantiles(client: Client) -> Verdict:
+    """p50, p95 and p99 of every minute and service, from sketches, against the exact ones of the raw rows."""
+    exact = exact_quantiles(
+        ((row["service"], row["minute"]), row["duration"])
+        for row in _rows(
+            client,
+            "SELECT service, toUnixTimestamp(toStartOfMinute(end)) AS minute, duration FROM spans FINAL WHERE request",
+        )
+    )
+    sketched = {
+        (row["service"], row["minute"]): row
+        for row in _rows(
+            client,
+            """SELECT service, toUnixTimestamp(window) AS minute, requests, p50_ms, p95_ms, p99_ms FROM services_1m
+            WHERE requests > 0""",
+        )
+    }
+    if not exact or exact.keys() != sketched.keys():
+        return Verdict(False, f"{len(sketched)} windows of a minute and service, where raw rows have {len(exact)}")
+    errors = [
+        abs(sketched[key][name] / (value / 1e6) - 1) for key, values in exact.items() for name, value in values.items()
+    ]
+    text = f"p50, p95, p99 of {len(exact)} minutes and services: at most {100 * max(errors):.2f} % off (bound 0.6 %)"
+    return Verdict(max(errors) <= BOUND, text)
+
+
+def page(client: Client, incident: Incident, load: Load, pager: Pager) -> Verdict:
+    """The incident's page came, not before the incident began; how long after the end of the window that caused it."""
+    arrival, begun = pager.first(incident.rule), load.begun.get(incident.name)
+    if arrival is None or begun is None:
+        return Verdict(False, f"{incident.rule}: no page, though {incident.title}")
+    if arrival.at < begun:
+        return Verdict(False, f"{incident.rule} paged {begun - arrival.at:.1f} s before anything was wrong")
+    fired = _rows(
+        client,
+        """SELECT toUnixTimestamp64Milli(window_end) / 1000 AS window_end FROM alerts FINAL
+        WHERE rule = {rule:String} AND state = 'firing' ORDER BY at LIMIT 1""",
+        {"rule": incident.rule},
+    )
+    if not fired:
+        return Verdict(False, f"{incident.rule} paged, but no alert of it is stored")
+    after = arrival.at - fired[0]["window_end"]
+    when = f"{after:.1f} s after" if after >= 0 else f"{-after:.1f} s before"
+    return Verdict(True, f"{incident.rule} {when} its window ended, {arrival.at - begun:.0f} s into the incident")
+
+
+def exact_quantiles(values: Iterable[tuple[Any, int]]) -> dict[Any, dict[str, int]]:
+    """By key, the exact quantiles of its values: the smallest value that q of them do not exceed."""
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for key, value in values:
+        groups[key].append(value)
+    return {
+        key: {name: sorted(group)[max(1, math.ceil(q * len(group))) - 1] for name, q in QUANTILES.items()}
+        for key, group in groups.items()
+    }
+
+
+def _rows(client: Client, text: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+    return list(client.query(text, parameters=dict(parameters or {})).named_results())
+
+
+def _pairs(mapping: Any) -> Iterable[tuple[str, int]]:
+    """`sumMap` of a map column answers a map."""
+    return dict(mapping).items()

@@ -1,0 +1,37 @@
+"""`spanloom demo`: starts the line and the example, watches three incidents, checks every number, and serves on."""
+
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(60), default=90.0, show_default=True, help="How long people ask.")
+def demo(seconds: float) -> None:
+    """Run the whole line in real time around an example service, and check every number it shows.
+
+    A real broker, engine, processors and sink, a pager double, and an example RAG service under load with three
+    incidents. Exit code 0: every check held. On a terminal it then keeps serving until Ctrl-C.
+    """
+    # The stack is heavy, and this module is imported to list the subcommands.
+    from rich.console import Console
+
+    from spanloom_stack.demo.run import run
+
+    _leave_settings_behind()
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
+    folder = Path(tempfile.mkdtemp(prefix="spanloom-demo-"))
+    if not run(Console(highlight=False), folder, seconds):
+        raise click.ClickException(f"not every check held; logs and data are kept in {folder}")
+    shutil.rmtree(folder)
+
+
+def _leave_settings_behind() -> None:
+    """The demo is the same whatever the environment configures; only the folder of jars is shared."""
+    for name in [name for name in os.environ if name.startswith("SPANLOOM_") and name != "SPANLOOM_STACK_CACHE"]:
+        del os.environ[name]

@@ -1,0 +1,165 @@
+"""The demo from start to end."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from clickhouse_connect.driver.client import Client
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+from spanloom_schemas.settings import read
+from spanloom_viewer import store
+from spanloom_viewer.settings import ViewerSettings
+from spanloom_viewer.waterfall import waterfall
+
+from spanloom_stack.demo import checks, pager, services
+from spanloom_stack.demo.checks import Verdict
+from spanloom_stack.demo.incidents import INCIDENTS
+from spanloom_stack.demo.live import View, changes, page
+from spanloom_stack.demo.pager import Pager
+from spanloom_stack.demo.reading import Load, panes
+from spanloom_stack.line import Line
+from spanloom_stack.settings import StackSettings
+from spanloom_stack.supervise import Supervisor
+
+RULES = Path(__file__).with_name("rules.yaml")
+_SETTLE = 60.0  # seconds that what is on its way may take to be stored, at most
+_EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+def run(console: Console, folder: Path, seconds: float) -> bool:
+    """Run the demo with its state in `folder`; whether every check held. Leaves nothing running."""
+    logs = folder / "logs"
+    report = lambda line: console.print(f"[yellow]{line}")  # noqa: E731
+    with pager.running() as (paged, url), Supervisor(logs, report) as stack:
+        environment = _start(console, folder, url, stack)
+        with store.connect(read(ViewerSettings, environment)) as client:
+            example = services.example(environment)
+            with Supervisor(logs, report) as people:
+                people.start(*example.services)
+                people.start(services.load(example.chat, example.agent, seconds))
+                load = Load(logs / "load.log")
+                _watch(console, stack, View(seconds, load=load, arrivals=paged.arrivals), client)
+            _show_worst(console, client)
+            held = _check(console, client, load, paged, logs)
+        if held and console.is_terminal:
+            _serve(console, logs, stack, environment)
+    return held
+
+
+def _start(console: Console, folder: Path, pager_url: str, stack: Supervisor) -> dict[str, str]:
+    settings = StackSettings(
+        stack_data=str(folder), stack_cache=read(StackSettings).stack_cache, kafka_port=0, clickhouse_port=0
+    )
+    environment = {
+        **os.environ,
+        "SPANLOOM_RULES_FILE": str(RULES),
+        "SPANLOOM_ALERTMANAGER_URL": pager_url,
+        "SPANLOOM_METRICS_PORT": "0",
+        "SPANLOOM_SINK_METRICS_PORT": "0",
+    }
+    begun = time.monotonic()
+    with console.status("starting …") as status:
+        line = Line.start(settings, environment, stack, status.update)
+    console.print(f"broker, engine, processors, sink and pager are up after {time.monotonic() - begun:.1f} s")
+    return line.environment
+
+
+def _watch(console: Console, stack: Supervisor, view: View, client: Client) -> None:
+    """Show what happens until the load has ended."""
+    began, epoch = time.monotonic(), int(time.time()) // 10 * 10
+    due = 0.0
+
+    def refreshed(every: float, show: Callable[[], None]) -> bool:
+        nonlocal due
+        now = time.monotonic() - began
+        if now < due:
+            return False
+        due = now + every
+        assert view.load is not None
+        view.load.update()
+        view.elapsed, view.panes = now, panes(client, "rag-chat", epoch)
+        show()
+        if now > view.seconds + 60:
+            raise click.ClickException(f"the load did not end; see {view.load.log}")
+        return view.load.ended
+
+    if console.is_terminal:
+        with Live(view, console=console, auto_refresh=False, transient=True) as live:
+            stack.watch(until=lambda: refreshed(1.0, live.refresh))
+        console.print(view)
+        return
+    shown = 0
+
+    def lines() -> None:
+        nonlocal shown
+        console.print(view.line())
+        news = changes(view.arrivals)
+        for arrival in news[shown:]:
+            console.print(page(arrival))
+        shown = len(news)
+
+    stack.watch(until=lambda: refreshed(_EVERY, lines))
+
+
+def _show_worst(console: Console, client: Client) -> None:
+    """Print the waterfall of the worst trace of the first alert that has one."""
+    for alert in sorted(store.alerts(client, seconds=3600), key=lambda alert: alert.since):
+        for trace_id in alert.trace_ids[:1]:
+            spans = store.spans(client, trace_id)
+            if spans:
+                console.print(f"\nthe worst trace of {alert.rule}: spanloom trace {trace_id}\n")
+                console.print(waterfall(store.trace(client, trace_id), spans, console.width))
+                return
+
+
+def _check(console: Console, client: Client, load: Load, paged: Pager, logs: Path) -> bool:
+    """Check everything, again until all holds or no more time is given to what is on its way; print the verdicts."""
+    begun = time.monotonic()
+    with console.status("waiting until everything is stored …"):
+        while True:
+            verdicts = _verdicts(client, load, paged)
+            if all(one.holds for _, one in verdicts) or time.monotonic() - begun > _SETTLE:
+                break
+            time.sleep(1)
+    console.print()
+    for title, verdict in verdicts:
+        sign = ("✓ ", "green") if verdict.holds else ("✗ ", "bold red")
+        console.print(Text.assemble(sign, (f"{title:<10}", "bold"), verdict.text))
+    held = all(one.holds for _, one in verdicts)
+    if not held:
+        names = ", ".join(sorted(path.name for path in logs.glob("*.log")))
+        console.print(f"\nwhere to look: {logs} ({names}), and SPANLOOM_CLICKHOUSE_URL for spanloom sql")
+    return held
+
+
+def _verdicts(client: Client, load: Load, paged: Pager) -> list[tuple[str, Verdict]]:
+    return [
+        ("spans", checks.ledger(client)),
+        ("traces", checks.traces(client)),
+        ("latency", checks.quantiles(client)),
+        *(("page", checks.page(client, incident, load, paged)) for incident in INCIDENTS),
+    ]
+
+
+def _serve(console: Console, logs: Path, stack: Supervisor, environment: dict[str, str]) -> None:
+    """Keep the line and the example running until Ctrl-C."""
+    with Supervisor(logs) as people:
+        example = services.example(environment)
+        people.start(*example.services)
+        console.print(
+            f"\nall of it keeps running until Ctrl-C; look around in another terminal:\n\n"
+            f"  export SPANLOOM_CLICKHOUSE_URL={environment['SPANLOOM_CLICKHOUSE_URL']}\n"
+            f"  spanloom traces --slow; spanloom traces --costly; spanloom alerts\n"
+            f"  spanloom sql 'SELECT * FROM services_1m'\n\n"
+            f"or ask a question of your own and look at its trace:\n\n"
+            f'  curl -s {example.chat}/chat -d \'{{"question": "How do I sort a graph?"}}\'\n',
+            soft_wrap=True,
+        )
+        try:
+            stack.watch(until=lambda: False)
+        except KeyboardInterrupt:
+            console.print("stopping")

@@ -1,0 +1,195 @@
+"""The default route: from records of llm.alerts to whoever pages people. It never makes the stream wait.
+
+Alerts are taken at once and sent by `run`, each target in its own loop with backoff for as long as it takes. What no
+target has taken yet holds back `safe_offset`, so it is read again after a crash.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import aiohttp
+import stamina
+
+from spanloom_processors.core.alerts.records import Alert, alert_key
+from spanloom_processors.delivery.alertmanager import RESEND_MS, RESOLVED_MS, Alertmanager
+from spanloom_processors.delivery.pagerduty import URL, PagerDuty
+from spanloom_processors.delivery.post import Refused, Retry
+from spanloom_processors.delivery.webhook import Webhook
+
+log = logging.getLogger(__name__)
+OWED = 10_000
+"""Transitions kept for a target that does not answer; then the oldest is dropped, counted and logged."""
+
+
+class Target(Protocol):
+    """Someone who takes alerts: `resends` says that it wants to hear a state again and again, not each change once."""
+
+    name: str
+    resends: bool
+
+    async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> None:
+        """Send; raise Retry or Refused."""
+
+
+class Route:
+    """Alerts to one or more equal targets (replicas): taken by one is delivered.
+
+    `clock` gives epoch ms. `first_wait_s` to `longest_wait_s`: backoff between attempts.
+    """
+
+    def __init__(
+        self, targets: Sequence[Target], clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        first_wait_s: float = 0.2, longest_wait_s: float = 10.0,
+    ) -> None:  # fmt: skip
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """By target and outcome (taken, retried, refused, dropped): so many so far."""
+        self._clock = clock
+        self._waits = first_wait_s, longest_wait_s
+        self._standing: dict[bytes, Alert] = {}
+        self._lines = [_Line(target) for target in targets]
+        self._open: dict[int, Alert] = {}
+        self._next = 0
+
+    def restore(self, alerts: Iterable[Alert]) -> None:
+        """Know alerts that were delivered before: what still fires is said again to targets that want it."""
+        for alert in alerts:
+            self._stand(alert)
+
+    def deliver(self, alert: Alert, offset: int) -> None:
+        """Take a new record of llm.alerts with its offset; returns at once."""
+        self._next = max(self._next, offset + 1)
+        if alert["state"] == "pending" or not alert["fired"]:
+            return
+        self._stand(alert)
+        if not self._lines:
+            log.warning("alert %s: %s (nobody is configured to be paged)", alert["state"], alert["summary"])
+            return
+        self._open[offset] = alert
+        for line in self._lines:
+            line.owed[offset] = alert
+            self._bound(line)
+            line.wake.set()
+
+    def safe_offset(self) -> int:
+        """The first offset of llm.alerts that has not been delivered: what may be committed."""
+        return min(self._open, default=self._next)
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+            for line in self._lines:
+                group.create_task(self._drive(line, session))
+
+    async def _drive(self, line: "_Line", session: aiohttp.ClientSession) -> None:
+        while True:
+            await line.due(self._clock())
+            first, longest = self._waits
+            async for attempt in stamina.retry_context(
+                on=self._again, attempts=None, timeout=None, wait_initial=first, wait_max=longest, wait_jitter=first
+            ):
+                with attempt:
+                    await self._send(line, session)
+
+    def _again(self, error: Exception) -> bool | float:
+        if not isinstance(error, Retry):
+            return False
+        return True if error.after is None else max(error.after, self._waits[0])
+
+    async def _send(self, line: "_Line", session: aiohttp.ClientSession) -> None:
+        """Bring a target up to date: all of the state, or each change it has not had."""
+        now = self._clock()
+        line.wake.clear()
+        if line.target.resends:
+            self._forget(now)
+            owed = list(line.owed)
+            await self._try(line, session, owed, list(self._standing.values()), now)
+            line.said(now)
+            return
+        for offset, alert in list(line.owed.items()):
+            await self._try(line, session, [offset], [alert], now)
+
+    async def _try(
+        self, line: "_Line", session: aiohttp.ClientSession, offsets: list[int], alerts: list[Alert], now: int
+    ) -> None:
+        name = line.target.name
+        try:
+            if alerts:
+                await line.target.send(session, alerts, now)
+        except Retry:
+            self.counts[name, "retried"] += 1
+            raise
+        except Refused as error:
+            log.error("alert refused: %s", error)
+            self.counts[name, "refused"] += len(offsets)
+        else:
+            self.counts[name, "taken"] += len(offsets)
+        for offset in offsets:
+            line.owed.pop(offset, None)
+            self._open.pop(offset, None)
+
+    def _stand(self, alert: Alert) -> None:
+        if alert["state"] == "pending" or not alert["fired"]:
+            return
+        key = alert_key(alert)
+        known = self._standing.get(key)
+        # Records are read again after a restart: an older one must not undo a newer one.
+        if known is None or known["at"] <= alert["at"]:
+            self._standing[key] = alert
+
+    def _forget(self, now: int) -> None:
+        owed = {alert_key(alert) for alert in self._open.values()}
+        for key, alert in list(self._standing.items()):
+            if alert["state"] == "resolved" and alert["resolved"] + RESOLVED_MS < now and key not in owed:
+                del self._standing[key]
+
+    def _bound(self, line: "_Line") -> None:
+        while len(line.owed) > OWED:
+            oldest = min(line.owed)
+            dropped = line.owed.pop(oldest)
+            self._open.pop(oldest, None)
+            self.counts[line.target.name, "dropped"] += 1
+            log.error("alert dropped, %s does not answer: %s", line.target.name, dropped["summary"])
+
+
+class _Line:
+    """One target, and what it has not had yet."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.owed: dict[int, Alert] = {}
+        self.wake = asyncio.Event()
+        self._next_ms: int | None = 0
+
+    def said(self, now_ms: int) -> None:
+        self._next_ms = now_ms + RESEND_MS
+
+    async def due(self, now_ms: int) -> None:
+        """Wait until there is something to send: a change or, for a target that wants it, the next resend."""
+        wait_s = max(0, self._next_ms - now_ms) / 1000 if self.target.resends and self._next_ms is not None else None
+        if not self.owed:
+            try:
+                await asyncio.wait_for(self.wake.wait(), wait_s)
+            except TimeoutError:
+                return
+
+
+def default_route(
+    alertmanager_url: str = "", pagerduty_routing_key: str = "", webhook_url: str = "", pagerduty_url: str = URL
+) -> Route:
+    """The route to the first that is configured: Alertmanager (replicas separated by commas), PagerDuty, a webhook.
+
+    Raises ValueError, a line without secrets, for what cannot be a URL or a routing key.
+    """
+    urls = [url.strip() for url in alertmanager_url.split(",") if url.strip()]
+    for name, url in [*(("Alertmanager", url) for url in urls), ("webhook", webhook_url), ("PagerDuty", pagerduty_url)]:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError(f"the {name} URL must begin with http:// or https://")
+    if urls:
+        return Route([Alertmanager(url) for url in urls])
+    if pagerduty_routing_key:
+        return Route([PagerDuty(pagerduty_routing_key, pagerduty_url)])
+    return Route([Webhook(webhook_url)] if webhook_url else [])

@@ -103,6 +103,8 @@ def encode(name: str, header: dict[str, Any], rows: pl.DataFrame, registry: Regi
     container = BytesIO()
     rows.select(pl.col(column).cast(kind) for column, kind in _item_columns(name).items()).write_avro(container)
     for count, block in layout.blocks(container.getvalue()):
+        if count == 0:  # a frame without rows has one empty block, which in an array would be its end
+            continue
         out.writelines((layout.varint(-count), layout.varint(len(block)), block))
     out.write(b"\0")
     return out.getvalue()

@@ -60,15 +60,12 @@ def _jar(context: MavenContext, coordinate: str, digest: str) -> Path:
             return path
         path.unlink()  # an interrupted download, or a changed file: only the locked bytes are ever run
     try:
-        jar.resolve()
+        path = Path(jar.resolve())
     except Exception as error:  # jgo raises what requests raises, and RuntimeError
         path.unlink(missing_ok=True)
-        raise JarError(
-            f"cannot download {coordinate} from Maven Central: {error}; check the network and run again"
-        ) from error
+        raise JarError(f"cannot download {coordinate}: {error}; check the network and run again") from error
     found = _sha256(path)
     if found != digest:
-        path.unlink()
         raise JarError(f"{coordinate} has SHA-256 {found}, but kafka.lock says {digest}: not started")
     return path
 

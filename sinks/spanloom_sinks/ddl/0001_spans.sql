@@ -71,9 +71,12 @@ CREATE TABLE IF NOT EXISTS spans
     blocked Bool,
     block_reason LowCardinality(String),
     scores Array(Tuple(name LowCardinality(String), value Float64)) CODEC(ZSTD(1)),
-    events Array(Tuple(name LowCardinality(String), time DateTime64(9, 'UTC'), attributes Map(LowCardinality(String), String))) CODEC(ZSTD(1)),
-    links Array(Tuple(trace_id String, span_id String, attributes Map(LowCardinality(String), String))) CODEC(ZSTD(1)),
-    attributes Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+    events Array(Tuple(name LowCardinality(String), time DateTime64(9, 'UTC'), attributes Map(LowCardinality(String), String)))
+        DEFAULT arrayMap(e -> (e.name, e.time, CAST(e.attributes, 'Map(LowCardinality(String), String)')), event_items) CODEC(ZSTD(1)),
+    links Array(Tuple(trace_id String, span_id String, attributes Map(LowCardinality(String), String)))
+        DEFAULT arrayMap(l -> (l.trace_id, l.span_id, CAST(l.attributes, 'Map(LowCardinality(String), String)')), link_items) CODEC(ZSTD(1)),
+    attributes Map(LowCardinality(String), String)
+        DEFAULT CAST(attribute_items, 'Map(LowCardinality(String), String)') CODEC(ZSTD(1)),
     input_hash String CODEC(ZSTD(1)),
     output_hash String CODEC(ZSTD(1)),
     input String COMMENT 'sanitized' CODEC(ZSTD(3)),
@@ -89,6 +92,11 @@ CREATE TABLE IF NOT EXISTS spans
     precedence UInt64 MATERIALIZED (timeliness != 'future_dated') * bitShiftLeft(1::UInt64, 62)
         + bitShiftLeft(1::UInt64, 62) - 1 - offset * bitShiftLeft(1::UInt64, 20) - position
         COMMENT 'of two copies of a span the higher is the truth' CODEC(Delta, ZSTD(1)),
+
+    -- What an insert brings: Arrow as polars writes it has no maps.
+    attribute_items Array(Tuple(key String, value String)) EPHEMERAL,
+    event_items Array(Tuple(name String, time DateTime64(9, 'UTC'), attributes Array(Tuple(key String, value String)))) EPHEMERAL,
+    link_items Array(Tuple(trace_id String, span_id String, attributes Array(Tuple(key String, value String)))) EPHEMERAL,
 
     INDEX by_trace trace_id TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX by_start start TYPE minmax GRANULARITY 1,

@@ -11,7 +11,9 @@ CREATE TABLE IF NOT EXISTS batches
     sdk LowCardinality(String),
     sent DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     made Int64 COMMENT 'spans made so far in the epoch' CODEC(Delta, ZSTD(1)),
-    dropped Map(LowCardinality(String), Int64) COMMENT 'spans dropped so far in the epoch, by reason' CODEC(ZSTD(1)),
+    dropped_items Array(Tuple(reason String, spans Int64)) EPHEMERAL,
+    dropped Map(LowCardinality(String), Int64) DEFAULT CAST(dropped_items, 'Map(LowCardinality(String), Int64)')
+        COMMENT 'spans dropped so far in the epoch, by reason' CODEC(ZSTD(1)),
     given_up Array(Int64) COMMENT 'sequence numbers whose delivery was given up; their spans are in dropped' CODEC(ZSTD(1)),
     last Bool COMMENT 'the epoch ended cleanly with this message',
     spans Int64 COMMENT 'in this message' CODEC(T64, ZSTD(1)),

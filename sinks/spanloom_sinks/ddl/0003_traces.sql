@@ -58,7 +58,8 @@ CREATE TABLE IF NOT EXISTS traces
         + bitShiftLeft(toUInt64(revision), 42) + bitShiftLeft(toUInt64(spans), 1) + superseded,
 
     INDEX by_trace trace_id TYPE bloom_filter(0.001) GRANULARITY 1,
-    INDEX by_start start TYPE minmax GRANULARITY 1
+    INDEX by_start start TYPE minmax GRANULARITY 1,
+    INDEX by_log_time log_time TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(precedence)
 PARTITION BY toYYYYMM(log_time)

@@ -36,7 +36,8 @@ SELECT
     sketchQuantile(0.95, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p95_ms,
     sketchQuantile(0.99, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p99_ms
 FROM panes_1m AS t FINAL
-GROUP BY window, environment, service, kind, request, model, prompt_id, prompt_version, tenant, experiment, run_id;
+GROUP BY window, environment, service, kind, request, model, prompt_id, prompt_version, tenant, experiment, run_id
+HAVING spans > 0;
 
 CREATE OR REPLACE VIEW windows_5m AS
 SELECT
@@ -75,7 +76,8 @@ SELECT
     sketchQuantile(0.95, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p95_ms,
     sketchQuantile(0.99, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p99_ms
 FROM panes_1m AS t FINAL
-GROUP BY window, environment, service, kind, request, model, prompt_id, prompt_version, tenant, experiment, run_id;
+GROUP BY window, environment, service, kind, request, model, prompt_id, prompt_version, tenant, experiment, run_id
+HAVING spans > 0;
 
 CREATE OR REPLACE VIEW windows_1h AS
 SELECT
@@ -114,4 +116,5 @@ SELECT
     sketchQuantile(0.95, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p95_ms,
     sketchQuantile(0.99, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p99_ms
 FROM panes_1h AS t FINAL
-GROUP BY window, environment, service, kind, request, model, prompt_id, prompt_version, tenant, experiment, run_id;
+GROUP BY window, environment, service, kind, request, model, prompt_id, prompt_version, tenant, experiment, run_id
+HAVING spans > 0;

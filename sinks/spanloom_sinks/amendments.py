@@ -1,0 +1,121 @@
+"""One truth a trace: a trace that came in several segments is summed up again from its spans.
+
+Late spans, a long agent run or a client that sent its spans twice make a second segment of a trace that was told already. Two
+ways lead here, and the spans' own may be the slower one: a trace is summed up only when all that its processor can have
+read is in `spans`. Until then the commit of llm.traces waits, so a crash only makes it happen again.
+"""
+
+from typing import NamedTuple
+
+import polars as pl
+from spanloom_schemas.frames.traces import summarise
+
+from spanloom_sinks.consumer import Consumer
+from spanloom_sinks.lane import Lane
+from spanloom_sinks.metrics import Metrics
+from spanloom_sinks.rows import traces
+from spanloom_sinks.store import Store
+
+SPANS = "llm.spans"
+TURN_SECONDS = 1.0
+
+# Traces with several segments: among those told in the last hour any, among older ones those that a partial one joins.
+_SEVERAL = """
+SELECT trace_id FROM traces
+WHERE {condition} GROUP BY trace_id HAVING uniqExact(topic_id, partition, first_offset) > 1
+"""
+_LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND trace_id IN {ids:Array(String)}"
+_EVER = "trace_id IN {ids:Array(String)}"
+
+_SEGMENTS = """
+SELECT trace_id, topic_id, partition, first_offset, revision, start, end, log_clock, log_time
+FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
+"""
+# A trace whose oldest segment is from before the oldest spans kept cannot be summed up again: its segments stand, side by side.
+_SPANS = """
+SELECT {columns} FROM spans FINAL
+WHERE trace_id IN {{ids:Array(String)}}
+  AND toStartOfMinute(end) BETWEEN toStartOfMinute(fromUnixTimestamp64Nano({{since:Int64}}))
+  AND toStartOfMinute(fromUnixTimestamp64Nano({{until:Int64}}))
+"""
+
+
+class _Waiting(NamedTuple):
+    lane: Lane
+    first: int
+    ids: pl.Series
+    partition: int
+    end: int
+    """The spans of its partition that it may need end before this offset."""
+
+
+class Amendments:
+    """Which traces are to be summed up again, and when their spans are there."""
+
+    def __init__(self, store: Store, consumer: Consumer, metrics: Metrics) -> None:
+        self._store, self._consumer, self._metrics = store, consumer, metrics
+        self._at = 0.0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: whoever reads the traces again will note it again."""
+        self._noted: list[tuple[Lane, int, pl.DataFrame]] = []
+        self._waiting: list[_Waiting] = []
+
+    def note(self, lane: Lane, first: int, segments: pl.DataFrame) -> None:
+        """Note a block of rows of `traces` that was written; `first` is its first offset in llm.traces."""
+        self._noted.append((lane, first, segments.select("trace_id", "reason", "topic_id", "partition")))
+
+    def hold(self, lane: Lane) -> int | None:
+        """The first offset of `lane` that is still needed here; None: nothing is."""
+        return min((first for waiting, first, *_ in (*self._noted, *self._waiting) if waiting is lane), default=None)
+
+    def turn(self, now: float) -> None:
+        """Do what is due. Raises StoreError or KafkaException; what was not done is done at the next turn."""
+        if now - self._at < TURN_SECONDS:
+            return
+        self._at = now
+        while self._noted:
+            self._waiting.extend(self._several(*self._noted[0]))
+            del self._noted[0]
+        ready = [w for w in self._waiting if self._consumer.progress(SPANS, w.partition) >= w.end]
+        if ready:
+            self._amend(pl.concat([w.ids for w in ready]).unique())
+            self._waiting = [w for w in self._waiting if w not in ready]
+
+    def _several(self, lane: Lane, first: int, segments: pl.DataFrame) -> list[_Waiting]:
+        """What of a noted block must be summed up again."""
+        found = [
+            self._ask(_LATELY, segments["trace_id"]),
+            self._ask(_EVER, segments.filter(pl.col("reason") != "")["trace_id"]),
+        ]
+        several = segments.join(pl.concat(found).unique(), on="trace_id", how="semi")
+        here = several.filter(pl.col("topic_id") == self._consumer.topic_id(SPANS))
+        waiting = [
+            _Waiting(
+                lane,
+                first,
+                group["trace_id"].unique(),
+                int(str(partition)),
+                self._consumer.end(SPANS, int(str(partition))),
+            )
+            for (partition,), group in here.group_by("partition")
+        ]
+        # Of a topic that is no more nothing else will come.
+        gone = several.join(here, on="trace_id", how="anti")["trace_id"].unique()
+        return [*waiting, _Waiting(lane, first, gone, 0, 0)] if gone.len() else waiting
+
+    def _ask(self, condition: str, ids: pl.Series) -> pl.DataFrame:
+        if ids.is_empty():
+            return pl.DataFrame(schema={"trace_id": pl.String})
+        return self._store.query(_SEVERAL.replace("{condition}", condition), ids=ids.unique().to_list())
+
+    def _amend(self, ids: pl.Series) -> None:
+        segments = self._store.query(_SEGMENTS, ids=ids.to_list())
+        since, until = segments["start"].min(), segments["end"].max()
+        spans = self._store.query(
+            _SPANS.format(columns=", ".join(_COLUMNS)), ids=ids.to_list(), since=since, until=until
+        )
+        rows = traces.amended(summarise(spans, ["trace_id"]), segments)
+        self._store.insert("traces", rows)
+        self._metrics.amended.inc(ids.len())

@@ -1,0 +1,197 @@
+"""The sink's member of its consumer group: partitions come and go as lanes, commits carry marks."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka.admin import AdminClient
+from spanloom_schemas.frames.splice import Message
+
+from spanloom_sinks import pending
+from spanloom_sinks.lane import Lane
+from spanloom_sinks.pending import Mark
+from spanloom_sinks.settings import SinkSettings
+from spanloom_sinks.source import Source
+
+log = logging.getLogger(__name__)
+
+SESSION_SECONDS = 10
+_MESSAGES = 512  # a poll at most
+_WAIT = 10.0  # seconds for an answer of the broker
+
+
+class ConsumerError(Exception):
+    """The consumer cannot go on; the message is one line that says what to do."""
+
+
+class Commit(NamedTuple):
+    """Where a lane stands, for the group to remember."""
+
+    lane: Lane
+    offset: int
+    mark: Mark
+
+
+class Consumer:
+    """Fetches into `lanes`, which it adds when a partition is assigned and drops when it is taken away.
+
+    `leaving` is called before partitions are given back: the last chance to commit. Everything happens in the thread that
+    calls `poll`. Raises ConsumerError when another process took its place, or the broker or a topic is not there.
+    """
+
+    def __init__(self, settings: SinkSettings, topics: Sequence[str], leaving: Callable[[], None]) -> None:
+        self.lanes: dict[tuple[str, int], Lane] = {}
+        self.assigned = False
+        self._leaving = leaving
+        self._topic_ids = _topic_ids(settings, topics)
+        self._consumer = KafkaConsumer(_configuration(settings))
+        self._consumer.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
+
+    def poll(self, timeout: float) -> None:
+        """Fetch what is there into the lanes; wait for the first message `timeout` seconds at most."""
+        fetched: dict[tuple[str, int], list[Message]] = defaultdict(list)
+        for message in self._consumer.consume(_MESSAGES, timeout):
+            error = message.error()
+            if error is not None:
+                _judge(error)
+                continue
+            value = message.value()
+            fetched[message.topic(), message.partition()].append(
+                (message.offset(), message.timestamp()[1], value or b"")
+            )
+        now = time.monotonic()
+        for key, messages in fetched.items():
+            if key in self.lanes:
+                self.lanes[key].add(messages, now)
+        self._hold_back()
+
+    def commit(self, commits: Iterable[Commit]) -> bool:
+        """Commit and wait for the answer. False: not now (try again, or a rebalance is coming)."""
+        commits = list(commits)
+        offsets = [
+            TopicPartition(c.lane.source.topic, c.lane.source.partition, c.offset, metadata=pending.metadata(c.mark))
+            for c in commits
+        ]
+        if not offsets:
+            return True
+        try:
+            failed = [
+                found.error for found in self._consumer.commit(offsets=offsets, asynchronous=False) if found.error
+            ]
+        except KafkaException as error:
+            failed = [error.args[0]]
+        for error in failed:
+            _judge(error)
+        if failed:
+            return False
+        for c in commits:
+            c.lane.committed = (c.offset, c.mark.last)
+        return True
+
+    def progress(self, topic: str, partition: int) -> int:
+        """The first offset of a partition that may not be in the tables yet; of partitions of other members as committed."""
+        lane = self.lanes.get((topic, partition))
+        if lane is not None:
+            return lane.offset
+        found = self._consumer.committed([TopicPartition(topic, partition)], timeout=_WAIT)[0]
+        return max(0, found.offset)
+
+    def end(self, topic: str, partition: int) -> int:
+        """The offset that the next message of a partition will get."""
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_WAIT, cached=False)
+        return int(high)
+
+    def topic_id(self, topic: str) -> str:
+        """The id of a topic that is consumed here."""
+        return self._topic_ids[topic]
+
+    def close(self) -> None:
+        """Leave; the group keeps this member's place for a session."""
+        self._consumer.close()
+
+    def _assign(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        positions = consumer.committed(partitions, timeout=_WAIT)
+        for position in positions:
+            lane = self._lane(consumer, position)
+            self.lanes[position.topic, position.partition] = lane
+            position.offset = lane.offset
+        consumer.assign(positions)
+        self.assigned = True
+
+    def _lane(self, consumer: KafkaConsumer, position: TopicPartition) -> Lane:
+        topic_id = self._topic_ids[position.topic]
+        mark = pending.mark(position.metadata)
+        low, high = consumer.get_watermark_offsets(position, timeout=_WAIT, cached=False)
+        if position.offset < 0 or (mark is not None and mark.topic_id != topic_id):
+            return Lane(Source(position.topic, topic_id, position.partition, 0), low)
+        clock = mark.log_clock if mark is not None else 0
+        last = mark.last if mark is not None and mark.last is not None and mark.last < high else None
+        if position.offset < low:
+            log.warning(
+                "%s[%d]: retention removed %d messages before they were stored",
+                *(position.topic, position.partition, low - position.offset),
+            )
+        return Lane(Source(position.topic, topic_id, position.partition, clock), position.offset, pending=last)
+
+    def _revoke(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._leaving()
+        self._lose(consumer, partitions)
+
+    def _lose(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        for partition in partitions:
+            self.lanes.pop((partition.topic, partition.partition), None)
+
+    def _hold_back(self) -> None:
+        """Stop fetching for lanes that are full: what cannot be stored stays in Kafka."""
+        for paused, change in ((True, self._consumer.pause), (False, self._consumer.resume)):
+            lanes = [lane for lane in self.lanes.values() if lane.full == paused and lane.paused != paused]
+            if lanes:
+                change([TopicPartition(lane.source.topic, lane.source.partition) for lane in lanes])
+            for lane in lanes:
+                lane.paused = paused
+
+
+def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
+    return {
+        **settings.librdkafka(),
+        "group.id": settings.sink_group,
+        "group.instance.id": settings.sink_instance,
+        "client.id": settings.sink_instance,
+        "session.timeout.ms": SESSION_SECONDS * 1000,
+        "heartbeat.interval.ms": 2000,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        # Eager: at every change all lanes start again from their commits, which is the one path that is tested.
+        "partition.assignment.strategy": "roundrobin",
+        # What waits unread stays in Kafka, not in this process.
+        "queued.max.messages.kbytes": 16 * 1024,
+        "fetch.max.bytes": 8 << 20,
+        "fetch.queue.backoff.ms": 20,
+        "fetch.wait.max.ms": 100,
+    }
+
+
+def _topic_ids(settings: SinkSettings, topics: Sequence[str]) -> dict[str, str]:
+    admin = AdminClient(settings.librdkafka())
+    try:
+        found = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WAIT)
+        return {topic: str(answer.result().topic_id) for topic, answer in found.items()}
+    except KafkaException as error:
+        raise ConsumerError(
+            f"{settings.kafka_bootstrap}: {error.args[0].str()}; is the broker up, and were the topics made by "
+            "`spanloom topics create`?"
+        ) from None
+
+
+def _judge(error: KafkaError) -> None:
+    """Raise for what will not pass by itself."""
+    if error.code() == KafkaError.FENCED_INSTANCE_ID:
+        raise ConsumerError("another sink of the same SPANLOOM_SINK_INSTANCE took over: give each its own")
+    if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+        raise ConsumerError(f"Kafka refuses: {error.str()}")
+    log.warning("Kafka: %s", error.str())

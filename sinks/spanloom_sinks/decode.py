@@ -1,0 +1,47 @@
+"""Messages of any topic → frames; what cannot be read is set aside with its reason."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import polars as pl
+from spanloom_schemas import codec, topics
+from spanloom_schemas.frames import shape, splice
+from spanloom_schemas.frames.splice import Dead, Decoded, Message
+
+_SPLICED = ("span_batch", "pane_batch", "trace_batch")
+
+
+def decode(topic: str, messages: Sequence[Message]) -> Decoded:
+    """Messages of `topic`, ordered by offset; never raises for what is in them.
+
+    Of a topic whose messages are one record each, `rows` has that record's fields beside `message_time`, the log time.
+    """
+    schema = topics.load()[topic].schema
+    return splice.decode(schema, messages) if schema in _SPLICED else _records(schema, messages)
+
+
+def _records(schema: str, messages: Sequence[Message]) -> Decoded:
+    good: list[dict[str, Any]] = []
+    headers: list[tuple[int, int]] = []
+    dead: list[Dead] = []
+    for offset, log_time, value in messages:
+        try:
+            name, _, datum = codec.decode(value)
+            if name != schema:
+                raise codec.CodecError("unknown_schema", f"a {name} is not expected here")
+        except codec.CodecError as error:
+            dead.append(Dead(offset, log_time, error.reason, str(error), value))
+        else:
+            good.append({**datum, "message_time": log_time})
+            headers.append((offset, log_time))
+    return Decoded(
+        rows=pl.DataFrame(good, schema=_columns(schema)),
+        headers=pl.DataFrame(headers, schema={"offset": pl.Int64, "log_time": pl.Int64}, orient="row"),
+        dead=dead,
+    )
+
+
+@cache
+def _columns(schema: str) -> dict[str, pl.DataType]:
+    return shape.columns(codec.newest(schema).source) | {"message_time": pl.Int64()}

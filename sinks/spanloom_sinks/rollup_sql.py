@@ -1,0 +1,118 @@
+"""The statements that sum up panes: windows × keys over all partitions, late spans included."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from spanloom_sinks.rows.panes import KEY, SUMS
+
+_SKETCHES = ("duration_sketch", "ttft_sketch", "tpot_sketch")
+_LISTS = (*_SKETCHES, "latency_le", "scores", "block_reasons", "worst")
+_COLUMNS = ", ".join(("start", *KEY, "revision", *SUMS, *_LISTS))
+_WORST = 3  # by reason, as in a pane
+
+# Bounds of the buckets of llm_request_latency_seconds in ns; one count more is for what is above them all.
+LATENCY_BOUNDS = [
+    round(seconds * 1e9) for seconds in (0.1, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+]
+
+# How a late span counts, from the columns of `spans`; as spanloom_processors.core.aggregate has it (a test compares).
+_SUM_OF_SPAN = {
+    "spans": "1",
+    "errors": "s.error",
+    "blocks": "s.blocked",
+    "cache_hits": "s.cached",
+    "documents": "length(s.documents)",
+    "cited": "arrayCount(d -> d.cited, s.documents)",
+    "unpriced": "s.cost_status = 'unpriced'",
+    "estimated": "s.usage = 'estimated'",
+}
+_LIST_OF_SPAN = {
+    **{
+        f"{name}_sketch": f"if(isNull(s.{name}), [], "
+        f"[CAST((ceil(log2(greatest(assumeNotNull(s.{name}), 1)) * 64) - 1, 1), 'Tuple(index Int32, count Int64)')])"
+        for name in ("duration", "ttft", "tpot")
+    },
+    "latency_le": f"arrayMap(i -> toInt64(i = arrayCount(b -> s.duration > b, {LATENCY_BOUNDS})), range({len(LATENCY_BOUNDS) + 1}))",
+    "scores": "arrayMap(x -> CAST((x.name, 1, round(x.value * 1e6)), 'Tuple(name String, count Int64, sum Int64)'), "
+    "arrayFilter(x -> isFinite(x.value) AND abs(x.value) <= 1e9, s.scores))",
+    "block_reasons": "if(s.block_reason = '', [], [CAST((s.block_reason, 1), 'Tuple(reason String, count Int64)')])",
+    "worst": "CAST([], 'Array(Tuple(why String, value Int64, trace_id String, span_id String))')",
+}
+
+
+def minutes(starts: Iterable[datetime]) -> str:
+    """The statement that sums up these minutes: their panes, and the late spans of them that `spans` holds.
+
+    Of a partition's pane the highest revision holds, whole; of a span its one true copy.
+    """
+    window = f"IN ({_literals(starts)})"
+    panes = f"""
+        SELECT toStartOfMinute(p.start) AS at, {_columns("p", KEY + SUMS + _LISTS)}
+        FROM panes AS p FINAL
+        WHERE toStartOfMinute(p.start) {window} AND p.late_offset < 0
+          AND (p.start, p.topic_id, p.partition, p.revision) IN (
+              SELECT start, topic_id, partition, max(revision) FROM panes
+              WHERE toStartOfMinute(start) {window} AND late_offset < 0 GROUP BY start, topic_id, partition)"""
+    late = f"""
+        SELECT toStartOfMinute(s.end) AS at, {_columns("s", KEY)},
+            {", ".join(f"toInt64(ifNull({_SUM_OF_SPAN.get(name, f's.{name}')}, 0)) AS {name}" for name in SUMS)},
+            {", ".join(f"{_LIST_OF_SPAN[name]} AS {name}" for name in _LISTS)}
+        FROM spans AS s FINAL
+        WHERE toStartOfMinute(s.end) {window} AND s.timeliness != 'on_time'"""
+    revisions = f"""
+        SELECT toStartOfMinute(start) AS at, sum(revision) AS revision
+        FROM (
+            SELECT start, max(revision) AS revision FROM panes
+            WHERE toStartOfMinute(start) {window} AND late_offset < 0 GROUP BY start, topic_id, partition)
+        GROUP BY at"""
+    return _insert("panes_1m", window, f"{panes} UNION ALL {late}", revisions)
+
+
+def hours(starts: Iterable[datetime]) -> str:
+    """The statement that sums up these hours from their minutes."""
+    window = f"IN ({_literals(starts)})"
+    rows = f"""
+        SELECT toStartOfHour(m.start) AS at, {_columns("m", KEY + SUMS + _LISTS)}
+        FROM panes_1m AS m FINAL WHERE toStartOfHour(m.start) {window}"""
+    revisions = f"""
+        SELECT toStartOfHour(start) AS at, sum(revision) AS revision
+        FROM (SELECT start, max(revision) AS revision FROM panes_1m WHERE toStartOfHour(start) {window} GROUP BY start)
+        GROUP BY at"""
+    return _insert("panes_1h", window, rows, revisions)
+
+
+def _insert(table: str, window: str, rows: str, revisions: str) -> str:
+    """Sums of `rows` by window (`at`) and key; a key that the table has and `rows` have no more becomes a row of zeros."""
+    keys = ", ".join(f"t.{name}" for name in KEY)
+    sums = ", ".join(f"sum(t.{name})" for name in SUMS)
+    gone = f"""
+        SELECT g.start AS at, {_columns("g", KEY)}, {", ".join(f"toInt64(0) AS {name}" for name in SUMS)},
+            {", ".join(f"arrayResize(g.{name}, 0) AS {name}" for name in _LISTS)}
+        FROM {table} AS g WHERE g.start {window}"""
+    return f"""
+        INSERT INTO {table} ({_COLUMNS})
+        SELECT t.at, {keys}, any(r.revision), {sums},
+            {", ".join(_zipped(f"sumMap(t.{name}.index, t.{name}.count)", 2) for name in _SKETCHES)},
+            sumForEach(t.latency_le),
+            {_zipped("sumMap(t.scores.name::Array(String), t.scores.count, t.scores.sum)", 3)},
+            {_zipped("sumMap(t.block_reasons.reason::Array(String), t.block_reasons.count)", 2)},
+            {_worst("groupArrayArray(t.worst)")}
+        FROM ({rows} UNION ALL {gone}) AS t LEFT JOIN ({revisions}) AS r ON r.at = t.at
+        GROUP BY t.at, {keys}"""
+
+
+def _zipped(merged: str, width: int) -> str:
+    return f"arrayZip({', '.join(f'({merged}).{n}' for n in range(1, width + 1))})"
+
+
+def _worst(merged: str) -> str:
+    ranked = f"arraySort(x -> (-x.value, x.span_id, x.trace_id), arrayFilter(x -> x.why = why, {merged}))"
+    return f"arrayFlatten(arrayMap(why -> arraySlice({ranked}, 1, {_WORST}), arraySort(arrayDistinct(({merged}).why))))"
+
+
+def _columns(alias: str, names: tuple[str, ...]) -> str:
+    return ", ".join(f"{alias}.{name} AS {name}" for name in names)
+
+
+def _literals(starts: Iterable[datetime]) -> str:
+    return ", ".join(f"toDateTime({int(start.timestamp())}, 'UTC')" for start in starts)

@@ -1,0 +1,144 @@
+"""The sink's loop: fetch, cut blocks, mark them, write them, commit. One thread, so nothing overlaps.
+
+Exactly once, for llm.spans: a block's boundaries are committed as pending before it is written, and it is written under a
+token made of them (`pending`). The other topics are upserts: they are written, then committed, and written again after a crash.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaException
+from spanloom_schemas.fault import reach
+from spanloom_schemas.prices import Book
+
+from spanloom_sinks.amendments import Amendments
+from spanloom_sinks.consumer import SESSION_SECONDS, Commit, Consumer
+from spanloom_sinks.dead_letters import DeadLetters
+from spanloom_sinks.lane import Block, Lane
+from spanloom_sinks.metrics import Metrics
+from spanloom_sinks.pending import Mark
+from spanloom_sinks.rollups import Rollups
+from spanloom_sinks.settings import SinkSettings
+from spanloom_sinks.store import Store, StoreError
+from spanloom_sinks.tables import tables
+from spanloom_sinks.writer import Writer
+
+log = logging.getLogger(__name__)
+
+EXACT = "llm.spans"
+_COMMIT_SECONDS = 1.0  # at most between a write and its commit
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+
+
+class Sink:
+    """A running sink. Raises ConsumerError when Kafka or a topic is not there."""
+
+    def __init__(self, settings: SinkSettings, book: Book, metrics: Metrics) -> None:
+        self._linger = settings.sink_linger_ms / 1000
+        self._metrics = metrics
+        self._store = Store(settings.clickhouse)
+        by_topic = tables(book)
+        self._writer = Writer(self._store, by_topic, DeadLetters(settings), metrics)
+        self._consumer = Consumer(settings, list(by_topic), leaving=self._leave)
+        self._rollups = Rollups(self._store, self._stored)
+        self._amendments = Amendments(self._store, self._consumer, metrics)
+        self._pause = self._retry_at = self._committed_at = 0.0
+
+    def run(self, stop: threading.Event, ready: Callable[[], None]) -> None:
+        """Work until `stop` is set; `ready` is called once, when partitions are assigned.
+
+        Raises ConsumerError when it cannot go on.
+        """
+        told = False
+        try:
+            while not stop.is_set():
+                self._consumer.poll(min(0.1, self._linger / 2))
+                if self._consumer.assigned and not told:
+                    told = True
+                    ready()
+                self._turn(time.monotonic())
+            self._commit()
+        finally:
+            self._consumer.close()
+            self._store.close()
+
+    def _turn(self, now: float) -> None:
+        if now < self._retry_at:
+            return
+        try:
+            self._write([lane for lane in self._consumer.lanes.values() if lane.block or lane.cut(now, self._linger)])
+            self._rollups.turn(now)
+            self._amendments.turn(now)
+        except (StoreError, KafkaException) as error:
+            self._back_off(now, error)
+            return
+        if self._pause:
+            log.warning("writing again")
+            self._pause = 0.0
+        if now - self._committed_at >= _COMMIT_SECONDS:
+            self._commit()
+
+    def _write(self, lanes: list[Lane]) -> None:
+        """Write the lanes' blocks: marked, then inserted. Gives up quietly when the group will not have it."""
+        blocks = [(lane, lane.block) for lane in lanes if lane.block is not None]
+        for _, block in blocks:
+            if block.rows is None:
+                self._writer.prepare(block)
+        marked_at = -math.inf
+        for lane, block in blocks:
+            # A process that slept may have been replaced: the commit is refused then, and nothing is written.
+            if _exact(lane) and time.monotonic() - marked_at > SESSION_SECONDS / 2:
+                reach("sink.before_pending")
+                if not self._commit():
+                    return
+                marked_at = time.monotonic()
+                reach("sink.after_pending")
+            self._writer.write(block)
+            reach("sink.after_insert")
+            lane.finish()
+            self._note(lane, block)
+
+    def _note(self, lane: Lane, block: Block) -> None:
+        for table, rows in block.rows or ():
+            if table == "panes":
+                self._rollups.note(lane, block.first, rows)
+            elif table == "traces":
+                self._amendments.note(lane, block.first, rows)
+
+    def _commit(self) -> bool:
+        """Commit where every lane stands, and what it is about to write."""
+        self._committed_at = time.monotonic()
+        commits = [self._where(lane) for lane in self._consumer.lanes.values()]
+        done = self._consumer.commit(c for c in commits if (c.offset, c.mark.last) != c.lane.committed)
+        reach("sink.after_commit")
+        return done
+
+    def _where(self, lane: Lane) -> Commit:
+        if _exact(lane):
+            return Commit(lane, lane.offset, lane.mark())
+        holds = [hold for hold in (self._rollups.hold(lane), self._amendments.hold(lane)) if hold is not None]
+        return Commit(lane, min([lane.offset, *holds]), Mark(lane.source.topic_id, lane.source.log_clock))
+
+    def _leave(self) -> None:
+        """All lanes are about to go: commit them. What is not done will be done by whoever gets them."""
+        self._commit()
+        self._rollups.clear()
+        self._amendments.clear()
+
+    def _stored(self, topic_id: str, partition: int, offset: int) -> bool:
+        return topic_id != self._consumer.topic_id(EXACT) or self._consumer.progress(EXACT, partition) > offset
+
+    def _back_off(self, now: float, error: Exception) -> None:
+        """Try again later, for ever; Kafka keeps what is not written. One line when it begins."""
+        self._metrics.retries.inc()
+        if not self._pause:
+            log.warning("cannot write, trying again until it works: %s", error)
+        self._pause = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
+        self._retry_at = now + self._pause
+
+
+def _exact(lane: Lane) -> bool:
+    return lane.source.topic == EXACT

@@ -1,0 +1,86 @@
+"""The one door to ClickHouse: queries in, polars frames through, one kind of error out."""
+
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+import polars as pl
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import Error
+from spanloom_schemas.settings import ClickHouseSettings
+from urllib3.exceptions import HTTPError
+
+_INSERT = {
+    # An answer must mean that the rows are in the table and their token in its log.
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    # A few spans with absurd times must not make a block impossible to insert.
+    "max_partitions_per_insert_block": 0,
+}
+
+
+class StoreError(Exception):
+    """ClickHouse did not do what was asked: it is away, slow, or refuses; the message is one line."""
+
+
+class Store:
+    """A ClickHouse database; connects at the first use, and again after a failure."""
+
+    def __init__(self, settings: ClickHouseSettings, timeout_seconds: int = 60) -> None:
+        self.database = settings.clickhouse_database
+        self._settings = settings
+        self._timeout = timeout_seconds
+        self._client: Client | None = None
+
+    def insert(self, table: str, rows: pl.DataFrame, token: str | None = None) -> None:
+        """Insert `rows` (columns by name); a second insert with the same token changes nothing. Raises StoreError."""
+        body = BytesIO()
+        rows.rechunk().write_ipc_stream(body, compat_level=pl.CompatLevel.oldest())
+        settings = _INSERT | ({"insert_deduplication_token": token} if token else {})
+        self._call("raw_insert", table, rows.columns, body.getvalue(), settings, fmt="ArrowStream")
+
+    def command(self, sql: str, **parameters: Any) -> None:
+        """Run a statement without an answer; `{name:Type}` in it are server-side parameters. Raises StoreError."""
+        self._call("command", sql, parameters=parameters or None)
+
+    def query(self, sql: str, **parameters: Any) -> pl.DataFrame:
+        """The answer to a query as a frame; `{name:Type}` in it are server-side parameters. Raises StoreError."""
+        body = self._call("raw_query", sql, parameters=parameters or None, fmt="ArrowStream", settings=_ARROW)
+        return pl.read_ipc_stream(body) if body else pl.DataFrame()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
+        try:
+            if self._client is None:
+                self._client = _connect(self._settings, self._timeout)
+            return getattr(self._client, method)(*arguments, **named)
+        except (Error, HTTPError, OSError) as error:
+            self.close()
+            raise StoreError(" ".join(str(error).split())[:500]) from error
+
+
+_ARROW = {"output_format_arrow_string_as_string": 1, "output_format_arrow_compression_method": "none"}
+
+
+def _connect(settings: ClickHouseSettings, timeout: int) -> Client:
+    url = urlsplit(settings.clickhouse_url)
+    return clickhouse_connect.get_client(
+        interface=url.scheme,
+        host=url.hostname,
+        port=url.port or (8443 if url.scheme == "https" else 8123),
+        username=settings.clickhouse_user,
+        password=settings.clickhouse_password.reveal(),
+        database=settings.clickhouse_database,
+        ca_cert=settings.clickhouse_ca_file or None,
+        send_receive_timeout=timeout,
+        connect_timeout=5,
+        autogenerate_session_id=False,
+        compress=False,
+    )

@@ -1,0 +1,83 @@
+"""A block of messages → rows in its tables, each exactly once."""
+
+import time
+from collections.abc import Mapping
+
+import polars as pl
+from spanloom_schemas.fault import reach
+
+from spanloom_sinks.dead_letters import TOPIC as DEAD_LETTERS
+from spanloom_sinks.dead_letters import DeadLetters
+from spanloom_sinks.decode import decode
+from spanloom_sinks.lane import Block
+from spanloom_sinks.metrics import Metrics
+from spanloom_sinks.pending import token
+from spanloom_sinks.store import Store
+from spanloom_sinks.tables import Table
+
+_EXISTING = """
+SELECT offset, position FROM spans
+WHERE topic_id = {topic_id:String} AND partition = {partition:Int32} AND offset BETWEEN {first:Int64} AND {last:Int64}
+  AND log_time BETWEEN fromUnixTimestamp64Milli({since:Int64}) AND fromUnixTimestamp64Milli({until:Int64})
+"""
+
+
+class Writer:
+    """Writes blocks to the store."""
+
+    def __init__(
+        self, store: Store, tables: Mapping[str, tuple[Table, ...]], letters: DeadLetters, metrics: Metrics
+    ) -> None:
+        self._store, self._tables, self._letters, self._metrics = store, tables, letters, metrics
+
+    def prepare(self, block: Block) -> None:
+        """Make the block's rows. What cannot be read becomes a dead letter. Raises KafkaException when that cannot be sent."""
+        decoded = decode(block.source.topic, block.messages)
+        if decoded.dead and block.source.topic != DEAD_LETTERS:
+            self._letters.send(block.source, decoded.dead)
+        for letter in decoded.dead:
+            self._metrics.dead.labels(block.source.topic, letter.reason).inc()
+        tables = self._tables[block.source.topic]
+        block.rows = [(table.name, table.rows(decoded, block.source)) for table in tables]
+
+    def write(self, block: Block) -> None:
+        """Write what of the block is still to be written. Raises StoreError; call again then."""
+        assert block.rows is not None
+        while block.written < len(block.rows):
+            if block.written:
+                reach("sink.mid_insert")
+            table, rows = block.rows[block.written]
+            if block.repeated and table == "spans":
+                rows = self._missing(block, rows)
+            if rows.height:
+                self._insert(block, table, rows)
+            block.written += 1
+        newest = max(log_time for _, log_time, _ in block.messages)
+        self._metrics.freshness.labels(block.source.topic).set(time.time() - newest / 1000)
+
+    def _insert(self, block: Block, table: str, rows: pl.DataFrame) -> None:
+        begun = time.perf_counter()
+        self._store.insert(table, rows, token(block.source.topic_id, block.source.partition, block.first, block.last))
+        self._metrics.insert.labels(table).observe(time.perf_counter() - begun)
+        self._metrics.rows.labels(table).inc(rows.height)
+
+    def _missing(self, block: Block, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows that are not in `spans`: after a long pause its log of tokens may have forgotten the block."""
+        times = [log_time for _, log_time, _ in block.messages]
+        existing = self._store.query(
+            _EXISTING,
+            topic_id=block.source.topic_id,
+            partition=block.source.partition,
+            first=block.first,
+            last=block.last,
+            since=min(times),
+            until=max(times),
+        )
+        if existing.is_empty():
+            return rows
+        return rows.join(
+            existing.cast({"offset": pl.Int64, "position": pl.UInt32}),
+            on=["offset", "position"],
+            how="anti",
+            maintain_order="left",
+        )

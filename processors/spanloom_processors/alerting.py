@@ -1,17 +1,21 @@
 """The alert stage's shell: the rule engine, what it resumes from, and what it says as messages."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
+from typing import Any
 
 from faust.types import TP
 from spanloom_schemas import codec
+from spanloom_schemas.codec import CodecError
 from spanloom_schemas.frames.splice import Decoded
 
 from spanloom_processors.commits import Point
 from spanloom_processors.core.alerts.engine import Engine
-from spanloom_processors.core.alerts.records import Alert, Hour, SafePoint, Sendable, alert_key, hour_key
+from spanloom_processors.core.alerts.records import Alert, SafePoint, alert_key, hour_key
 from spanloom_processors.core.alerts.rules import Rule
 from spanloom_processors.emit import PANES, Outgoing
+
+log = logging.getLogger(__name__)
 
 ALERTS = "llm.alerts"
 HOURS = "llm.hours"
@@ -29,7 +33,7 @@ class Alerting:
         """Begin from the records of llm.alerts and llm.hours and the group's commit of llm.panes."""
         judged = SafePoint.judged_from(committed.metadata if committed else None)
         self.engine = Engine(self._rules)
-        self.engine.restore(cast(list[Alert], _data(alerts)), cast(list[Hour], _data(hours)), judged)
+        self.engine.restore(_data(alerts), _data(hours), judged)
 
     def fold_panes(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.panes; returns what is to be stored before `point()` may be committed."""
@@ -50,12 +54,16 @@ class Alerting:
 
     def _hours(self) -> Iterator[Outgoing]:
         for hour in self.engine.closed_hours():
-            yield Outgoing(HOURS, 0, hour_key(hour), codec.encode("hour", cast(Sendable, hour)))
+            yield Outgoing(HOURS, 0, hour_key(hour), codec.encode("hour", dict(hour)))
 
 
 def _alert(alert: Alert) -> Outgoing:
-    return Outgoing(ALERTS, 0, alert_key(alert), codec.encode("alert", cast(Sendable, alert)))
+    return Outgoing(ALERTS, 0, alert_key(alert), codec.encode("alert", dict(alert)))
 
 
-def _data(values: Iterable[bytes]) -> list[object]:
-    return [codec.decode(value)[2] for value in values]
+def _data(values: Iterable[bytes]) -> Iterator[Any]:
+    for value in values:
+        try:
+            yield codec.decode(value)[2]
+        except CodecError as error:
+            log.warning("a record to begin from cannot be read and is left out: %s", error)

@@ -13,7 +13,7 @@ DESCRIBE_TIMEOUT_S = 20.0
 
 
 class Assigned(NamedTuple):
-    """A partition just assigned: its topic's id (a recreated topic has another), the group's commit, and the log's bounds."""
+    """A partition just assigned: its topic's id (a recreated one has another), the group's commit, the log's bounds."""
 
     topic_id: str
     partitions: int

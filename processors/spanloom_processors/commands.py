@@ -11,7 +11,7 @@ from typing import Any
 import click
 from confluent_kafka import KafkaException
 from prometheus_client import start_http_server
-from spanloom_schemas.prices import Book
+from spanloom_schemas.prices.book import Book
 from spanloom_schemas.settings import SettingsError, read
 
 from spanloom_processors import agents, logs, watchdog
@@ -93,9 +93,8 @@ async def _check_topics(settings: ProcessorSettings) -> None:
         await asyncio.to_thread(describe_topics, settings.librdkafka(), TOPICS)
     except KafkaException as error:
         reason = error.args[0].str()
-        raise click.ClickException(
-            f"{settings.kafka_bootstrap}: {reason}; is the broker up, and were the topics made by `spanloom topics create`?"
-        ) from None
+        hint = "is the broker up, and were the topics made by `spanloom topics create`?"
+        raise click.ClickException(f"{settings.kafka_bootstrap}: {reason}; {hint}") from None
 
 
 def _listen(settings: ProcessorSettings, metrics: Metrics) -> Any:

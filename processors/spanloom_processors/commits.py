@@ -7,7 +7,7 @@ from faust.types import TP
 
 
 class Point(NamedTuple):
-    """A place in a partition that may be committed: the first offset still needed, and what a replay from it must know."""
+    """What may be committed of a partition: the first offset still needed, and what a replay from it must know."""
 
     offset: int
     metadata: str = ""

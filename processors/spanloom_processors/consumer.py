@@ -3,7 +3,7 @@
 Stock Faust spends ~150 µs a message, and its commit algorithm loses messages when they are acknowledged out of order
 (faust#606). Here each partition's poll travels through Faust as one message whose value is the list of
 `(offset, log time, value)`, carrying the first offset; and what is committed is exactly what the application declared
-safe (`commits.py`), with metadata. The rest of Faust is untouched. Guarded by tests/processors/test_consumer_contract.py.
+safe (`commits.py`), with metadata. The rest of Faust is untouched. tests/processors/test_consumer_contract.py guards.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 consumer.seek(TopicPartition(*tp), offset)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit; a refusal is logged and waits for the next turn: after a rebalance the partition is another worker's."""
+        """Commit; what is refused is logged, and waits for the next turn: it may be another worker's partition now."""
         commits: Commits = self.consumer.commits
         points = {tp: point for tp in offsets if (point := commits.declared(tp)) is not None}
         try:

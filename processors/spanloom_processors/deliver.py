@@ -53,8 +53,10 @@ async def _attempt(
 async def _hand_over(producer: ProducerT, message: Outgoing) -> "asyncio.Future[Any]":
     """Put a message into the producer's buffer; the future tells its fate."""
     try:
-        return await producer.send(message.topic, message.key, message.value, message.partition, None, None)  # type: ignore[return-value]
+        sent: Any = await producer.send(message.topic, message.key, message.value, message.partition, None, None)
     except ProducerSendError as error:
         failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         failed.set_exception(error.__cause__ or error)
         return failed
+    future: asyncio.Future[Any] = sent
+    return future

@@ -72,7 +72,8 @@ def tick(now_ms: int) -> Outgoing:
     """A message of llm.panes that says that time passes."""
     header: Header = {
         "topic": "", "topic_id": "", "partition": TICK_PARTITION, "partitions": 0, "revision": 0,
-        "log_clock": now_ms, "progress": now_ms, "next_offset": 0, "sent": now_ms * 1_000_000, "overflow": [], "panes": [],
+        "log_clock": now_ms, "progress": now_ms, "next_offset": 0,
+        "sent": now_ms * 1_000_000, "overflow": [], "panes": [],
     }  # fmt: skip
     return Outgoing(PANES, 0, None, codec.encode("pane_batch", header))
 

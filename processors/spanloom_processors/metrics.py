@@ -68,7 +68,7 @@ class Metrics:
         """What a partition said is stored."""
         emission, partition = report.emission, report.tp.partition
         self.models.add(emission.closed)
-        self.unpriced.labels(partition).inc(emission.closed["unpriced"].sum())
+        self.unpriced.labels(partition).inc(int(emission.closed["unpriced"].sum()))
         for family, so_far in (
             (self.late, emission.late),
             (self.future, emission.skewed),

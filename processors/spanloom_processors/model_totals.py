@@ -1,7 +1,7 @@
 """The `llm_*` families: what closed panes add up to, kept as integers and handed to prometheus-client when it asks.
 
-They cover spans of kind llm (safety blocks: of every kind) and advance when a pane is closed for good, so a replay counts
-nothing twice. Late spans are in no pane: `spanloom_late_spans_total` counts them.
+They cover spans of kind llm (safety blocks: of every kind) and advance when a pane is closed for good, so a replay
+counts nothing twice. Late spans are in no pane: `spanloom_late_spans_total` counts them.
 """
 
 from collections import Counter as Tally

@@ -10,7 +10,7 @@ from faust.types import TP
 from spanloom_schemas.frames.derive import derive
 from spanloom_schemas.frames.spans import flatten
 from spanloom_schemas.frames.splice import Decoded, decode
-from spanloom_schemas.prices import Book
+from spanloom_schemas.prices.book import Book
 
 from spanloom_processors import emit
 from spanloom_processors.assignment import Assigned
@@ -71,8 +71,8 @@ class Spans:
         source = Source(tp.topic, assigned.topic_id, tp.partition, assigned.partitions, REVISIONS[-1].number)
         self._held[tp] = Held(source, partition)
         if committed and partition.next_offset != committed.offset:
-            log.warning("partition=%s.%d commit=%d cannot be resumed (retention, or a new topic), reading from offset=%d",
-                        *tp, committed.offset, partition.next_offset)  # fmt: skip
+            why = "commit=%d cannot be resumed (retention, or a new topic), reading from offset=%d"
+            log.warning("partition=%s.%d " + why, *tp, committed.offset, partition.next_offset)
         return partition.next_offset
 
     def holds(self, held: Held, tp: TP) -> bool:
@@ -85,7 +85,8 @@ class Spans:
 
     def derive(self, decoded: Decoded) -> pl.DataFrame:
         """The derived spans of decoded messages."""
-        return derive(flatten(decoded), self._book)
+        spans: pl.DataFrame = derive(flatten(decoded), self._book)
+        return spans
 
     def fold(self, poll: Poll, spans: Sequence[pl.DataFrame]) -> None:
         """Fold the derived spans of a poll into its partition."""

@@ -1,7 +1,7 @@
 """Exits the process when lag stands still: a supervisor's restart is cheap, a hung worker is not.
 
-Consumers have been seen to hang without an error, with fetches no longer sent or commits no longer made. The verdict is a
-pure function; the thread around it does not need the event loop that it watches.
+Consumers have been seen to hang without an error, with fetches no longer sent or commits no longer made. The verdict is
+a pure function; the thread around it does not need the event loop that it watches.
 """
 
 import logging

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from faust.types import TP
 from spanloom_schemas.frames.splice import Decoded
-from spanloom_schemas.prices import Book
+from spanloom_schemas.prices.book import Book
 
 from spanloom_processors import app as faust_app
 from spanloom_processors import compacted, dead_letters, emit
@@ -126,10 +126,12 @@ class Worker:
         self._topic_ids = {tp.topic: facts.topic_id for tp, facts in partitions.items()}
         if any(tp.topic in (PANES, TRACES) for tp in partitions):
             await self._restore_alerting(partitions.get(PANES_TP))
-        return {
-            tp: self.spans.assign(tp, facts) if tp.topic == SPANS else _resume(facts)
-            for tp, facts in partitions.items()
-        }
+        return {tp: self._resume(tp, facts) for tp, facts in partitions.items()}
+
+    def _resume(self, tp: TP, facts: Assigned) -> int:
+        if tp.topic == SPANS:
+            return self.spans.assign(tp, facts)
+        return max(facts.committed.offset, facts.log_start) if facts.committed else facts.log_start
 
     async def _restore_alerting(self, panes: Assigned | None) -> None:
         alerts, hours = await asyncio.gather(

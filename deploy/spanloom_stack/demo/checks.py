@@ -4,12 +4,15 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
+from spanloom_schemas.prices.book import BUCKETS, Book
+from spanloom_viewer.wording import dollars
 
 from spanloom_stack.demo.incidents import Incident
-from spanloom_stack.demo.pager import Pager
+from spanloom_stack.demo.pager import Arrival, Pager
 from spanloom_stack.demo.reading import Load
 
 QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
@@ -95,24 +98,63 @@ def quantiles(client: Client) -> Verdict:
     return Verdict(max(errors) <= BOUND, text)
 
 
+def cost(client: Client, book: Book) -> Verdict:
+    """The cost of every span is its tokens times the book's rate; spans, windows and traces hold the same sum."""
+    spans = _rows(
+        client,
+        """SELECT provider, model, service_tier, toUnixTimestamp(end) AS at, cost, input_tokens, cache_read_tokens,
+            cache_write_tokens, output_tokens, reasoning_tokens
+        FROM spans FINAL WHERE cost_status = 'priced' OR input_tokens > 0 OR output_tokens > 0""",
+    )
+    prices = [priced(span, book) for span in spans]
+    wrong = sum(price is None or price != span["cost"] for price, span in zip(prices, spans, strict=True))
+    total = sum(price or 0 for price in prices)
+    (stored,) = _rows(
+        client,
+        """SELECT (SELECT sum(cost) FROM spans FINAL) AS spans, (SELECT sum(cost) FROM panes_1m FINAL) AS windows,
+            (SELECT sum(cost) FROM trace_summaries) AS traces""",
+    )
+    differ = [f"{name} hold {dollars(value)}" for name, value in stored.items() if value != total]
+    tokens = sum(span[f"{bucket}_tokens"] or 0 for span in spans for bucket in BUCKETS)
+    text = (
+        f"{dollars(total)} for {tokens:,} tokens of {len(spans):,} model calls, the same in spans, windows and traces"
+    )
+    if wrong or differ:
+        text = f"{dollars(total)} by the price book; {'; '.join([f'{wrong} spans priced otherwise', *differ])}"
+    return Verdict(total > 0 and not wrong and not differ, text)
+
+
+def priced(span: Mapping[str, Any], book: Book) -> int | None:
+    """What a span's raw columns cost by the price book, in nano-dollars; None where the book has no rate."""
+    rate = book.rate(span["provider"] or None, span["model"], span["service_tier"] or None, span["at"])
+    return rate.cost(*(span[f"{bucket}_tokens"] or 0 for bucket in BUCKETS)) if rate else None
+
+
 def page(client: Client, incident: Incident, load: Load, pager: Pager) -> Verdict:
-    """The incident's page came, not before the incident began; how long after the end of the window that caused it."""
+    """The incident's page came, not before the incident began, with a trace that shows it; and how promptly it came."""
     arrival, begun = pager.first(incident.rule), load.begun.get(incident.name)
     if arrival is None or begun is None:
         return Verdict(False, f"{incident.rule}: no page, though {incident.title}")
     if arrival.at < begun:
         return Verdict(False, f"{incident.rule} paged {begun - arrival.at:.1f} s before anything was wrong")
-    fired = _rows(
-        client,
-        """SELECT toUnixTimestamp64Milli(window_end) / 1000 AS window_end FROM alerts FINAL
-        WHERE rule = {rule:String} AND state = 'firing' ORDER BY at LIMIT 1""",
-        {"rule": incident.rule},
+    trace_ids = worst(arrival)
+    (stored,) = _rows(
+        client, "SELECT count() AS spans FROM spans WHERE trace_id IN {ids:Array(String)}", {"ids": trace_ids}
     )
-    if not fired:
-        return Verdict(False, f"{incident.rule} paged, but no alert of it is stored")
-    after = arrival.at - fired[0]["window_end"]
+    if not stored["spans"]:
+        return Verdict(False, f"{incident.rule} paged without a trace that is stored")
+    after = arrival.at - datetime.fromisoformat(arrival.alert.annotations["window_end"]).timestamp()
     when = f"{after:.1f} s after" if after >= 0 else f"{-after:.1f} s before"
-    return Verdict(True, f"{incident.rule} {when} its window ended, {arrival.at - begun:.0f} s into the incident")
+    return Verdict(
+        True,
+        f"{incident.rule} came {when} its window ended, {arrival.at - begun:.0f} s into the incident, "
+        f"with {len(trace_ids)} traces",
+    )
+
+
+def worst(arrival: Arrival) -> list[str]:
+    """The trace ids that a page carries, the worst first."""
+    return [one for one in arrival.alert.annotations.get("trace_ids", "").split(",") if one]
 
 
 def exact_quantiles(values: Iterable[tuple[Any, int]]) -> dict[Any, dict[str, int]]:

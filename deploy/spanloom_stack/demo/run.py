@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
+from spanloom_schemas.prices.book import Book
 from spanloom_schemas.settings import read
 from spanloom_viewer import store
 from spanloom_viewer.settings import ViewerSettings
@@ -43,7 +44,7 @@ def run(console: Console, folder: Path, seconds: float) -> bool:
                 people.start(services.load(example.chat, example.agent, seconds))
                 load = Load(logs / "load.log")
                 _watch(console, stack, View(seconds, load=load, arrivals=paged.arrivals), client)
-            _show_worst(console, client)
+            _show_worst(console, client, paged)
             held = _check(console, client, load, paged, logs)
         if held and console.is_terminal:
             _serve(console, logs, stack, environment)
@@ -105,23 +106,24 @@ def _watch(console: Console, stack: Supervisor, view: View, client: Client) -> N
     stack.watch(until=lambda: refreshed(_EVERY, lines))
 
 
-def _show_worst(console: Console, client: Client) -> None:
-    """Print the waterfall of the worst trace of the first alert that has one."""
-    for alert in sorted(store.alerts(client, seconds=3600), key=lambda alert: alert.since):
-        for trace_id in alert.trace_ids[:1]:
+def _show_worst(console: Console, client: Client, paged: Pager) -> None:
+    """Print the waterfall of the worst trace of the first page that carries one."""
+    for arrival in paged.arrivals:
+        for trace_id in checks.worst(arrival)[:1]:
             spans = store.spans(client, trace_id)
             if spans:
-                console.print(f"\nthe worst trace of {alert.rule}: spanloom trace {trace_id}\n")
+                rule = arrival.alert.labels["alertname"]
+                console.print(f"\nthe worst trace that {rule} paged: spanloom trace {trace_id}\n")
                 console.print(waterfall(store.trace(client, trace_id), spans, console.width))
                 return
 
 
 def _check(console: Console, client: Client, load: Load, paged: Pager, logs: Path) -> bool:
     """Check everything, again until all holds or no more time is given to what is on its way; print the verdicts."""
-    begun = time.monotonic()
+    begun, book = time.monotonic(), Book.load()
     with console.status("waiting until everything is stored …"):
         while True:
-            verdicts = _verdicts(client, load, paged)
+            verdicts = _verdicts(client, book, load, paged)
             if all(one.holds for _, one in verdicts) or time.monotonic() - begun > _SETTLE:
                 break
             time.sleep(1)
@@ -136,11 +138,12 @@ def _check(console: Console, client: Client, load: Load, paged: Pager, logs: Pat
     return held
 
 
-def _verdicts(client: Client, load: Load, paged: Pager) -> list[tuple[str, Verdict]]:
+def _verdicts(client: Client, book: Book, load: Load, paged: Pager) -> list[tuple[str, Verdict]]:
     return [
         ("spans", checks.ledger(client)),
         ("traces", checks.traces(client)),
         ("latency", checks.quantiles(client)),
+        ("cost", checks.cost(client, book)),
         *(("page", checks.page(client, incident, load, paged)) for incident in INCIDENTS),
     ]
 

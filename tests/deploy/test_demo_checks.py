@@ -1,0 +1,153 @@
+"""Each check of the demo holds on rows that agree, and fails when one of them does not."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import clickhouse_connect
+import pytest
+from clickhouse_connect.driver.client import Client
+from spanloom_schemas.prices.book import Book
+from spanloom_schemas.settings import ClickHouseSettings
+from spanloom_sinks import migrate
+from spanloom_stack.demo import checks
+from spanloom_stack.demo.incidents import INCIDENTS
+from spanloom_stack.demo.pager import Pager
+from spanloom_stack.demo.reading import Load
+
+MINUTE = (int(time.time()) // 60 - 5) * 60 * 10**9  # epoch ns; recent, for old rows are dropped
+BOOK = Book.load()
+DURATIONS = [100, 200, 300, 400]  # ms
+COST = BOOK.rate("openai", "gpt-4o", None, MINUTE // 10**9).cost(1000, 0, 0, 50, 0)
+
+
+def at(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%d %H:%M:%S}.{ns % 10**9:09d}"
+
+
+def bucket(ms: int) -> int:
+    """The index of a duration in the sketch, by OpenTelemetry's definition at scale 6, in exact arithmetic."""
+    index, ns = 0, ms * 10**6
+    while 2 ** (index + 1) < ns**64:
+        index += 1
+    return index
+
+
+def spans() -> list[dict]:
+    requests = [
+        {"span_id": f"r{n}", "trace_id": f"t{n}", "request": True, "start": at(MINUTE), "end": at(MINUTE + ms * 10**6)}
+        for n, ms in enumerate(DURATIONS)
+    ]
+    call = {"span_id": "c", "trace_id": "t0", "start": at(MINUTE), "end": at(MINUTE + 10**6), "cost": COST}
+    priced = {
+        "provider": "openai",
+        "model": "gpt-4o",
+        "input_tokens": 1000,
+        "output_tokens": 50,
+        "cost_status": "priced",
+    }
+    return [{"service": "chat", "log_time": at(MINUTE)} | row for row in [*requests, call | priced]]
+
+
+def traces() -> list[dict]:
+    facts = {"state": "complete", "log_time": at(MINUTE), "start": at(MINUTE), "end": at(MINUTE)}
+    rows = [facts | {"trace_id": f"t{n}", "first_offset": n, "spans": 1, "cost": 0} for n in range(len(DURATIONS))]
+    rows[0] |= {"spans": 2, "cost": COST}
+    return rows
+
+
+def windows() -> list[dict]:
+    facts = {"start": MINUTE // 10**9, "service": "chat"}
+    sketch = [{"index": bucket(ms), "count": 1} for ms in DURATIONS]
+    return [
+        facts | {"request": True, "spans": 4, "duration_sketch": sketch},
+        facts | {"request": False, "kind": "llm", "spans": 1, "cost": COST},
+    ]
+
+
+def batches() -> list[dict]:
+    facts = {"producer": "p", "epoch": 1, "service": "chat", "sent": at(MINUTE), "log_time": at(MINUTE)}
+    return [
+        facts | {"sequence": 0, "made": 0, "spans": 0, "offset": 0},
+        facts | {"sequence": 1, "made": 7, "spans": 5, "offset": 1, "dropped": {"buffer_full": 2}, "last": True},
+    ]
+
+
+TABLES = {"spans": spans, "traces": traces, "panes_1m": windows, "batches": batches}
+
+
+@pytest.fixture(scope="module")
+def client(clickhouse: str) -> Client:
+    """The tables with rows that agree."""
+    name = f"demo_{uuid.uuid4().hex[:8]}"
+    migrate.apply(ClickHouseSettings(clickhouse_url=clickhouse, clickhouse_database=name))
+    client = clickhouse_connect.get_client(dsn=clickhouse, database=name, autogenerate_session_id=False)
+    for table, rows in TABLES.items():
+        insert(client, table, rows())
+    return client
+
+
+@contextmanager
+def one_more(client: Client, table: str, row: dict) -> Iterator[None]:
+    insert(client, table, [row])
+    yield
+    client.command(f"TRUNCATE TABLE {table}")
+    insert(client, table, TABLES[table]())
+
+
+def insert(client: Client, table: str, rows: list[dict]) -> None:
+    client.raw_insert(table, insert_block="\n".join(map(json.dumps, rows)), fmt="JSONEachRow")
+
+
+def test_every_check_holds_on_rows_that_agree(client):
+    for verdict in (checks.ledger(client), checks.traces(client), checks.quantiles(client), checks.cost(client, BOOK)):
+        assert verdict.holds, verdict.text
+    assert checks.ledger(client).text == "7 spans produced = 5 stored + buffer_full 2 dropped"
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "check", "said"),
+    [
+        ("batches", batches()[1] | {"sequence": 2, "made": 9, "spans": 1}, checks.ledger, "1 missing"),
+        ("batches", batches()[0] | {"epoch": 2}, checks.ledger, "1 of 2 producers not closed"),
+        ("spans", spans()[0] | {"span_id": "extra"}, checks.ledger, "the table holds 6"),
+        ("spans", spans()[0] | {"trace_id": "t9"}, checks.traces, "4 of 5 complete"),
+        ("spans", spans()[0] | {"span_id": "extra"}, checks.traces, "5 of 6 spans"),
+        ("traces", traces()[1] | {"state": "partial", "reason": "orphans", "revision": 9}, checks.traces, "orphans"),
+        ("spans", spans()[3] | {"span_id": "slower", "end": at(MINUTE + 10**10)}, checks.quantiles, "% off"),
+        ("spans", spans()[3] | {"service": "other"}, checks.quantiles, "raw rows have 2"),
+        ("spans", spans()[4] | {"span_id": "dear", "cost": COST + 1}, checks.cost, "1 spans priced otherwise"),
+        ("traces", traces()[1] | {"cost": 1, "revision": 9}, checks.cost, "traces hold"),
+    ],
+)
+def test_a_check_fails_when_a_row_disagrees(client, table, row, check, said):
+    with one_more(client, table, row):
+        verdict = check(client, BOOK) if check is checks.cost else check(client)
+    assert not verdict.holds
+    assert said in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("posted_at", "trace_ids", "holds", "said"),
+    [
+        (1030.0, "t0,t1", True, "5.0 s after its window ended, 20 s into the incident, with 2 traces"),
+        (1021.0, "t0", True, "4.0 s before its window ended"),
+        (1009.0, "t0", False, "before anything was wrong"),
+        (1030.0, "gone", False, "without a trace that is stored"),
+    ],
+)
+def test_a_page_must_come_in_its_incident_with_a_trace(client, tmp_path, posted_at, trace_ids, holds, said):
+    incident, pager, load = INCIDENTS[0], Pager(), Load(tmp_path / "log")
+    load.begun[incident.name] = 1010.0
+    annotations = {"window_end": datetime.fromtimestamp(1025, UTC).isoformat(), "trace_ids": trace_ids}
+    pager.take(json.dumps([{"labels": {"alertname": incident.rule}, "annotations": annotations}]).encode(), posted_at)
+    verdict = checks.page(client, incident, load, pager)
+    assert (verdict.holds, said in verdict.text) == (holds, True), verdict.text
+
+
+def test_an_incident_without_a_page_fails(client, tmp_path):
+    load = Load(tmp_path / "log", begun={INCIDENTS[0].name: 1.0})
+    assert not checks.page(client, INCIDENTS[0], load, Pager()).holds

@@ -8,6 +8,7 @@ sums, block reasons) and the worst spans.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -28,7 +29,7 @@ TOKENS = (
     "context_tokens",
     "user_tokens",
 )
-WORST = 3
+KEPT = 3
 SCORE_UNIT = 1_000_000
 # A score beyond this is no quality number, and its millionths would overflow a sum.
 SCORE_LIMIT = 1e9
@@ -37,19 +38,9 @@ COUNTS = ("errors", "blocks", *TOKENS, "cache_hits", "documents", "cited", "cost
 BUCKETS = tuple(f"le_{n}" for n in range(len(LATENCY_BOUNDS_S) + 1))
 SUMS = ("spans", *COUNTS, *BUCKETS)
 
-SUM_SCHEMA = {"group": pl.Int64, **dict.fromkeys(SUMS, pl.Int64)}
-TALLY_SCHEMA = {
-    "group": pl.Int64,
-    "fact": pl.String,
-    "index": pl.Int32,
-    "name": pl.String,
-    "count": pl.Int64,
-    "sum": pl.Int64,
-}
-WORST_SCHEMA = {"group": pl.Int64, "why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String}
-
-_OF = ("group", "start", "late_offset")
-_WORST_OF = {
+# Above this many spans it is cheaper to drop first, group by group, what cannot be among the worst.
+_SORTED_AS_IT_IS = 1_000
+_WHY = {
     "slow": ("duration", pl.lit(True)),
     "error": ("duration", pl.col("error")),
     "blocked": ("duration", pl.col("blocked")),
@@ -57,6 +48,20 @@ _WORST_OF = {
     "slow_ttft": ("ttft", pl.lit(True)),
     "slow_tpot": ("tpot", pl.lit(True)),
 }
+
+WIDE = {"group": pl.Int64, **dict.fromkeys(SUMS, pl.Int64)}
+"""One row for each group: its integer sums."""
+TALL = {
+    "group": pl.Int64,
+    "fact": pl.String,
+    "index": pl.Int32,
+    "name": pl.String,
+    "count": pl.Int64,
+    "sum": pl.Int64,
+}
+"""One row for each sketch bucket (`index`), score or block reason (`name`) of a group; `sum` is of scores, in millionths."""
+WORST = {"group": pl.Int64, "why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String}
+"""The `KEPT` worst spans of a group by each reason, worst first."""
 
 
 def _latency_buckets() -> dict[str, pl.Expr]:
@@ -66,91 +71,88 @@ def _latency_buckets() -> dict[str, pl.Expr]:
     return dict(zip(BUCKETS, map(operator.and_, above, within), strict=True))
 
 
-def sums(spans: pl.DataFrame) -> pl.DataFrame:
-    """The integer sums of each group, as `SUM_SCHEMA` says."""
-    documents = pl.col("documents").list
-    counted = {
-        "errors": pl.col("error"),
-        "blocks": pl.col("blocked"),
-        **{name: pl.col(name) for name in TOKENS},
-        "cache_hits": pl.col("cached"),
-        "documents": documents.len(),
-        "cited": documents.eval(pl.element().struct.field("cited")).list.sum(),
-        "cost": pl.col("cost"),
-        "unpriced": pl.col("cost_status") == "unpriced",
-        "estimated": pl.col("usage") == "estimated",
-        **{name: pl.col(name) for name in LATENCIES},
-        **_latency_buckets(),
-    }
-    summed = {name: value.cast(pl.Int64).sum() for name, value in counted.items()}
-    return _shaped(spans.group_by("group").agg(pl.len().alias("spans"), **summed), SUM_SCHEMA)
+_DOCUMENTS = pl.col("documents").list
+_COUNTED = {
+    "errors": pl.col("error"),
+    "blocks": pl.col("blocked"),
+    **{name: pl.col(name) for name in TOKENS},
+    "cache_hits": pl.col("cached"),
+    "documents": _DOCUMENTS.len(),
+    "cited": _DOCUMENTS.eval(pl.element().struct.field("cited")).list.sum(),
+    "cost": pl.col("cost"),
+    "unpriced": pl.col("cost_status") == "unpriced",
+    "estimated": pl.col("usage") == "estimated",
+    **{name: pl.col(name) for name in LATENCIES},
+    **_latency_buckets(),
+}
 
 
-def add_sums(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """Partial sums of the same groups as one."""
+_WIDE = [
+    pl.len().cast(pl.Int64).alias("spans"),
+    *(value.sum().cast(pl.Int64).alias(name) for name, value in _COUNTED.items()),
+]
+_INDEX = {name: sketch.index(pl.col(name)).alias("index") for name in LATENCIES}
+_COUNT = pl.len().cast(pl.Int64).alias("count")
+
+
+def wide(spans: pl.LazyFrame) -> pl.LazyFrame:
+    """Spans with `group` as `WIDE`."""
+    return spans.group_by("group").agg(_WIDE).select(WIDE.keys())
+
+
+def tall(spans: pl.LazyFrame, scores: pl.LazyFrame, reasons: pl.LazyFrame) -> pl.LazyFrame:
+    """Spans with `group`, and their scores and block reasons one by one, as `TALL`."""
+    buckets = [
+        spans.select("group", _INDEX[name]).drop_nulls().group_by("group", "index").agg(_COUNT, fact=pl.lit(name))
+        for name in LATENCIES
+    ]
+    scored = scores.group_by("group", "name").agg(_COUNT, pl.col("sum").sum(), fact=pl.lit("scores"))
+    blocked = reasons.group_by("group", "name").agg(_COUNT, fact=pl.lit("block_reasons"))
+    return pl.concat([pl.LazyFrame(schema=TALL), *buckets, scored, blocked], how="diagonal")
+
+
+def add_wide(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Partial rows of the same groups as one row a group."""
     return pl.concat(parts).group_by("group").agg(pl.col(SUMS).sum())
 
 
-def scores(spans: pl.DataFrame) -> pl.DataFrame:
-    """The finite scores of spans one by one, in order: `group`, `start`, `late_offset`, `name`, `sum` (millionths)."""
-    value = pl.col("scores").struct.field("value")
-    each = spans.filter(pl.col("scores").list.len() > 0).select(*_OF, "scores").explode("scores")
-    return each.filter(value.is_finite() & (value.abs() <= SCORE_LIMIT)).select(
-        *_OF,
-        pl.col("scores").struct.field("name").alias("name"),
-        (value * SCORE_UNIT).round().cast(pl.Int64).alias("sum"),
-    )
-
-
-def reasons(spans: pl.DataFrame) -> pl.DataFrame:
-    """The block reasons of spans one by one, in order: `group`, `start`, `late_offset`, `name`."""
-    blocked = spans.filter(pl.col("block_reason").is_not_null())
-    return blocked.select(*_OF, pl.col("block_reason").alias("name"))
-
-
-def tallies(spans: pl.DataFrame, scored: pl.DataFrame, blocked: pl.DataFrame) -> pl.DataFrame:
-    """Three sketches of each group's spans, its scores and its block reasons, as `TALLY_SCHEMA` says."""
-    parts = [_sketched(spans, latency) for latency in LATENCIES]
-    if scored.height:
-        counted = scored.group_by("group", "name").agg(pl.len().alias("count"), pl.col("sum").sum())
-        parts.append(counted.with_columns(fact=pl.lit("scores")))
-    if blocked.height:
-        counted = blocked.group_by("group", "name").agg(pl.len().alias("count"))
-        parts.append(counted.with_columns(fact=pl.lit("block_reasons")))
-    return pl.concat([_shaped(part, TALLY_SCHEMA) for part in parts])
-
-
-def _sketched(spans: pl.DataFrame, latency: str) -> pl.DataFrame:
-    known = spans.select("group", latency).drop_nulls(latency)
-    buckets = known.select("group", sketch.index(pl.col(latency)).alias("index"))
-    return buckets.group_by("group", "index").agg(pl.len().alias("count")).with_columns(fact=pl.lit(latency))
-
-
-def add_tallies(parts: list[pl.DataFrame]) -> pl.DataFrame:
+def add_tall(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """Partial tallies of the same groups as one."""
     return pl.concat(parts).group_by("group", "fact", "index", "name").agg(pl.col("count", "sum").sum())
 
 
-def worst(spans: pl.DataFrame) -> pl.DataFrame:
-    """The worst spans of each group by each reason, as `WORST_SCHEMA` says."""
+def worst(spans: pl.DataFrame) -> pl.LazyFrame:
+    """Spans with `group` as `WORST`."""
     parts = []
-    for why, (value, which) in _WORST_OF.items():
-        found = spans.filter(which & pl.col(value).is_not_null()).select(
-            "group", pl.lit(why).alias("why"), pl.col(value).alias("value"), "trace_id", "span_id"
-        )
-        # Sorting is what costs: first drop what cannot be among the worst.
-        parts.append(found.filter(pl.col("value") >= pl.col("value").top_k(WORST).min().over("group")))
-    return worst_of([_shaped(part, WORST_SCHEMA) for part in parts])
+    for why, (value, which) in _WHY.items():
+        some = spans.lazy().filter(which & pl.col(value).is_not_null())
+        found = some.select("group", pl.lit(why).alias("why"), pl.col(value).alias("value"), "trace_id", "span_id")
+        if spans.height > _SORTED_AS_IT_IS:
+            found = found.filter(pl.col("value") >= pl.col("value").top_k(KEPT).min().over("group"))
+        parts.append(found)
+    return add_worst(parts)
 
 
-def worst_of(parts: list[pl.DataFrame]) -> pl.DataFrame:
+def add_worst(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """The first of each group and reason by (value descending, span id, trace id)."""
     order = ["group", "why", "value", "span_id", "trace_id"]
     ranked = pl.concat(parts).sort(order, descending=[False, False, True, False, False])
-    return ranked.group_by("group", "why", maintain_order=True).head(WORST).select(WORST_SCHEMA.keys())
+    return ranked.filter(pl.int_range(pl.len()).over("group", "why") < KEPT)
 
 
-def _shaped(frame: pl.DataFrame, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
-    """The columns of a schema, absent ones null."""
-    absent = [pl.lit(None).alias(name) for name in schema if name not in frame.columns]
-    return frame.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+_OF = ("group", "start", "late_offset")
+_SCORE = pl.col("scores").struct.field("value")
+
+
+def scores_of(spans: pl.DataFrame) -> pl.DataFrame:
+    """The finite scores of spans one by one, in order: `group`, `start`, `late_offset`, `name`, `sum` (millionths)."""
+    some = spans.filter(pl.col("scores").list.len() > 0).lazy()
+    each = some.select(*_OF, "scores").explode("scores").filter(_SCORE.is_finite() & (_SCORE.abs() <= SCORE_LIMIT))
+    name = pl.col("scores").struct.field("name").alias("name")
+    return each.select(*_OF, name, (_SCORE * SCORE_UNIT).round().cast(pl.Int64).alias("sum")).collect()
+
+
+def reasons_of(spans: pl.DataFrame) -> pl.DataFrame:
+    """The block reasons of spans one by one, in order: `group`, `start`, `late_offset`, `name`."""
+    named = spans.lazy().select(*_OF, pl.col("block_reason").alias("name"))
+    return named.filter(pl.col("name").is_not_null()).collect()

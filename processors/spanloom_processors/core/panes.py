@@ -31,15 +31,16 @@ OTHER = "other"
 
 _KEY_SCHEMA = {"group": pl.Int64, "start": pl.Int64, **DIMENSIONS, "late_offset": pl.Int64}
 _REQUEST = list(DIMENSIONS).index("request")
+_WORST = pl.Struct({"why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String})
+_WORST_FIELDS = [field.name for field in _WORST.fields]
 _BUCKET = pl.Struct({"index": pl.Int32, "count": pl.Int64})
-_LISTS: dict[str, tuple[str, pl.Struct]] = {
+_LISTS = {
     "duration_sketch": ("duration", _BUCKET),
     "ttft_sketch": ("ttft", _BUCKET),
     "tpot_sketch": ("tpot", _BUCKET),
     "scores": ("scores", pl.Struct({"name": pl.String, "count": pl.Int64, "sum": pl.Int64})),
     "block_reasons": ("block_reasons", pl.Struct({"reason": pl.String, "count": pl.Int64})),
 }
-_WORST = pl.Struct({"why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String})
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "start": pl.Int64,
@@ -55,6 +56,19 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "revision": pl.Int32,
 }
 """Columns of pane rows: llm.panes' Pane and the `revision` that a message carries in its header."""
+
+
+def _listed(column: str, fact: str, item: pl.Struct) -> pl.Expr:
+    names = [pl.col("name").alias("reason") if field.name == "reason" else pl.col(field.name) for field in item.fields]
+    return pl.struct(names).filter(pl.col("fact") == fact).alias(column)
+
+
+_LISTED = [_listed(column, *of) for column, of in _LISTS.items()]
+_ASSEMBLED = [
+    *(pl.col(column).fill_null(pl.lit([], pl.List(item))) for column, (_, item) in _LISTS.items()),
+    pl.concat_list(aggregate.BUCKETS).alias("latency_le"),
+    pl.col("worst").fill_null(pl.lit([], pl.List(_WORST))),
+]
 
 Key = tuple[str | bool, ...]
 
@@ -74,9 +88,9 @@ class Panes:
         self._ids: dict[int, set[str]] = {}  # pane start → ids of the spans it holds
         self._first: dict[int, tuple[int, int]] = {}  # pane start → first offset, log clock before it
         self._changed: set[int] = set()
-        self._sums = [pl.DataFrame(schema=aggregate.SUM_SCHEMA)]
-        self._tallies = [pl.DataFrame(schema=aggregate.TALLY_SCHEMA)]
-        self._worst = [pl.DataFrame(schema=aggregate.WORST_SCHEMA)]
+        self._wide = [pl.DataFrame(schema=aggregate.WIDE)]
+        self._tall = [pl.DataFrame(schema=aggregate.TALL)]
+        self._worst = [pl.DataFrame(schema=aggregate.WORST)]
 
     def fold(self, spans: pl.DataFrame) -> None:
         """Fold derived spans in log order; each has its pane's `start`, a `late_offset` (null: on time) and `before`."""
@@ -87,11 +101,12 @@ class Panes:
         for start, offset, before in firsts.iter_rows():
             self._first.setdefault(start, (offset, before))
         spans = self._grouped(spans)
-        self._sums.append(aggregate.sums(spans))
-        scored = self._named(aggregate.scores(spans), "scores")
-        blocked = self._named(aggregate.reasons(spans), "block_reasons")
-        self._tallies.append(aggregate.tallies(spans, scored, blocked))
-        self._worst.append(aggregate.worst(spans))
+        scores = self._named(aggregate.scores_of(spans), "scores")
+        reasons = self._named(aggregate.reasons_of(spans), "block_reasons")
+        tall = aggregate.tall(spans.lazy(), scores.lazy(), reasons.lazy())
+        parts = pl.collect_all([aggregate.wide(spans.lazy()), tall, aggregate.worst(spans)])
+        for held, part in zip((self._wide, self._tall, self._worst), parts, strict=True):
+            held.append(part)
 
     def emit(self, frontier: int) -> pl.DataFrame:
         """Rows (`SCHEMA`) changed since the last call, late rows, and, as `final`, the panes that the frontier has passed."""
@@ -191,27 +206,25 @@ class Panes:
         return name in names
 
     def _merge(self) -> None:
-        self._sums = [aggregate.add_sums(self._sums)]
-        self._tallies = [aggregate.add_tallies(self._tallies)]
-        self._worst = [aggregate.worst_of(self._worst)]
+        wide, tall, worst = ([part.lazy() for part in parts] for parts in (self._wide, self._tall, self._worst))
+        merged = [aggregate.add_wide(wide), aggregate.add_tall(tall), aggregate.add_worst(worst)]
+        self._wide, self._tall, self._worst = ([frame] for frame in pl.collect_all(merged))
 
     def _rows(self, told: set[int], frontier: int) -> pl.DataFrame:
         keys = [(group, start, *key, late) for group in sorted(told) for start, key, late in [self._keys[group]]]
-        rows = pl.DataFrame(keys, schema=_KEY_SCHEMA, orient="row")
-        told_only = rows.select("group")
-        tallies = self._tallies[0].join(told_only, on="group", how="semi").sort("group", "fact", "index", "name")
-        rows = rows.join(self._sums[0], on="group", how="left", maintain_order="left")
-        for column, (fact, item) in _LISTS.items():
-            listed = tallies.filter(pl.col("fact") == fact).rename(
-                {"name": "reason"} if fact == "block_reasons" else {}
-            )
-            rows = _with_list(rows, listed, column, item)
-        rows = _with_list(rows, self._worst[0].join(told_only, on="group", how="semi"), "worst", _WORST)
-        return rows.with_columns(
-            latency_le=pl.concat_list(aggregate.BUCKETS),
-            final=pl.col("late_offset").is_null() & (pl.col("start") + PANE_MS <= frontier),
-            revision=revision_at(pl.col("start"), self._revisions),
-        ).select(SCHEMA.keys())
+        rows = pl.LazyFrame(keys, schema=_KEY_SCHEMA, orient="row")
+        tall = self._tall[0].lazy().join(rows.select("group"), on="group", how="semi")
+        lists = tall.sort("group", "fact", "index", "name").group_by("group").agg(_LISTED)
+        worst = (
+            self._worst[0].lazy().group_by("group", maintain_order=True).agg(pl.struct(_WORST_FIELDS).alias("worst"))
+        )
+        for facts in (self._wide[0].lazy(), lists, worst):
+            rows = rows.join(facts, on="group", how="left", maintain_order="left")
+        final = pl.col("late_offset").is_null() & (pl.col("start") + PANE_MS <= frontier)
+        revision = revision_at(pl.col("start"), self._revisions)
+        return (
+            rows.with_columns(_ASSEMBLED).with_columns(final=final, revision=revision).select(SCHEMA.keys()).collect()
+        )
 
     def _forget(self, groups: set[int], frontier: int) -> None:
         for group in groups:
@@ -220,10 +233,10 @@ class Panes:
         for start in [start for start in self._groups if start + PANE_MS <= frontier]:
             del self._groups[start], self._ids[start], self._first[start]
         self._labels = {(start, fact): names for (start, fact), names in self._labels.items() if start in self._groups}
-        gone = pl.DataFrame({"group": list(groups)}, schema={"group": pl.Int64})
-        self._sums = [frame.join(gone, on="group", how="anti") for frame in self._sums]
-        self._tallies = [frame.join(gone, on="group", how="anti") for frame in self._tallies]
-        self._worst = [frame.join(gone, on="group", how="anti", maintain_order="left") for frame in self._worst]
+        if groups:
+            gone = pl.DataFrame({"group": list(groups)}, schema={"group": pl.Int64})
+            for held in (self._wide, self._tall, self._worst):
+                held[:] = [frame.join(gone, on="group", how="anti", maintain_order="left") for frame in held]
 
 
 def _repeats(known: set[str], ids: list[str], rows: list[int]) -> list[int]:
@@ -235,11 +248,3 @@ def _repeats(known: set[str], ids: list[str], rows: list[int]) -> list[int]:
             repeated.append(row)
         seen.add(span)
     return repeated
-
-
-def _with_list(rows: pl.DataFrame, items: pl.DataFrame, column: str, item: pl.Struct) -> pl.DataFrame:
-    """With the ordered items of each group as a list; an empty list where there is none."""
-    names = [field.name for field in item.fields]
-    listed = items.group_by("group", maintain_order=True).agg(pl.struct(names).alias(column))
-    joined = rows.join(listed, on="group", how="left", maintain_order="left")
-    return joined.with_columns(pl.col(column).fill_null(pl.lit([], pl.List(item))))

@@ -113,7 +113,7 @@ class Traces:
         spans = self._taken(closed, early)
         for segment in early:
             segment.told = segment.arrivals
-        return self._rows(spans)
+        return pl.DataFrame() if spans.is_empty() else self._rows(spans)
 
     def needed(self) -> tuple[int, int] | None:
         """The first offset that an open trace needs, and the log clock before it."""

@@ -47,9 +47,8 @@ _OWN = frozenset(
     }
 )
 # What the user `reader` may set, as in deploy/compose.
-_READER_SETTINGS = frozenset(
-    {"max_execution_time", "max_block_size", "max_result_rows", "result_overflow_mode", "date_time_output_format"}
-)
+READER_SETTINGS = frozenset({"max_execution_time", "max_block_size", "date_time_output_format"})
+_READER_SECONDS = 60.0
 _CONTENT_TYPES = {
     "JSON": "application/json",
     "JSONCompact": "application/json",
@@ -170,14 +169,24 @@ def _asked(request: Request) -> EngineRequest:
         for name, value in request.query_params.items()
         if name not in _OWN and not name.startswith("param_")
     }
-    for name in settings.keys() - _READER_SETTINGS if user == "reader" else ():
+    for name in settings.keys() - READER_SETTINGS if user == "reader" else ():
         raise EngineError(164, f"Code: 164. DB::Exception: Cannot modify '{name}' setting in readonly mode. (READONLY)")
+    if user == "reader" and not 0 < _number(settings.get("max_execution_time", "1")) <= _READER_SECONDS:
+        text = f"Setting max_execution_time shouldn't be greater than {_READER_SECONDS:g}"
+        raise EngineError(452, f"Code: 452. DB::Exception: {text}. (SETTING_CONSTRAINT_VIOLATION)")
     return EngineRequest(
         database=_parameter(request, "database", "X-ClickHouse-Database") or "default",
         settings=settings,
         parameters={name[6:]: value for name, value in request.query_params.items() if name.startswith("param_")},
         read_only=user == "reader" or request.method != "POST",
     )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _user(request: Request) -> str:

@@ -11,7 +11,7 @@ def sink() -> None:
     import threading
 
     from prometheus_client import start_http_server
-    from spanloom_schemas.prices import Book
+    from spanloom_schemas.prices.book import Book
     from spanloom_schemas.settings import SettingsError, read
 
     from spanloom_sinks.consumer import ConsumerError
@@ -27,7 +27,7 @@ def sink() -> None:
     try:
         settings = read(SinkSettings)
         metrics = Metrics()
-        server, _ = start_http_server(settings.sink_metrics_port, "127.0.0.1", metrics.registry)
+        server, _ = start_http_server(settings.sink_metrics_port, settings.sink_metrics_host, metrics.registry)
         apply_when_up(settings.clickhouse, settings.retention, stop)
         running = Sink(settings, Book.load(settings.prices_file or None), metrics)
         running.run(stop, lambda: click.echo(f"ready group={settings.sink_group} metrics={server.server_port}"))

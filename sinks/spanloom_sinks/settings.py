@@ -37,5 +37,6 @@ class SinkSettings(KafkaSettings, frozen=True, kw_only=True):
     # Names this member of the group across restarts: two sinks at once must differ in it, or the older one is fenced.
     sink_instance: str = msgspec.field(default_factory=lambda: f"sink-{socket.gethostname()}")
     sink_linger_ms: Annotated[int, msgspec.Meta(ge=10, le=10_000)] = 400
+    sink_metrics_host: str = "127.0.0.1"
     sink_metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 9465
     prices_file: str = ""

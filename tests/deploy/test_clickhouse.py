@@ -200,8 +200,15 @@ def test_a_reader_reads_by_the_real_client_and_lifts_no_limit(client: Client, cl
     client.insert("t", ROWS.rows(), column_names=["a", "b"])
     with connect(clickhouse, username="reader", database="door") as reader:
         assert stored(reader) == ROWS.rows()
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(f"{clickhouse}/?user=reader&max_memory_usage=0", b"SELECT 1")
+    for setting, code in (
+        ("max_memory_usage=0", "164"),
+        ("max_execution_time=0", "452"),
+        ("max_execution_time=61", "452"),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{clickhouse}/?user=reader&{setting}", b"SELECT 1")
+        assert caught.value.headers["X-ClickHouse-Exception-Code"] == code
+    assert urllib.request.urlopen(f"{clickhouse}/?user=reader&max_execution_time=5", b"SELECT 1").read() == b"1\n"
 
 
 @embedded

@@ -1,0 +1,27 @@
+"""Watch a GenAI service while it runs: `configure()` once, then `@trace_llm`, `with span(...)` and the span's setters.
+
+Spans go to Kafka by a thread of their own, from a bounded buffer. Nothing here waits, raises because of a value, or
+sends what people wrote: users and texts leave as keyed hashes only.
+"""
+
+from spanloom.decorate import trace_llm
+from spanloom.feedback import feedback
+from spanloom.process import configure, dropped, flush, shutdown
+from spanloom.propagation import extract, inject
+from spanloom.span import Remote, Span, carry, current_span, span
+
+__all__ = [
+    "Remote",
+    "Span",
+    "carry",
+    "configure",
+    "current_span",
+    "dropped",
+    "extract",
+    "feedback",
+    "flush",
+    "inject",
+    "shutdown",
+    "span",
+    "trace_llm",
+]

@@ -1,7 +1,7 @@
 """The command ``spanloom``: a frame to which every installed member adds its subcommands.
 
-A subcommand is an entry point of the group ``spanloom.commands``: its name is the word typed, its object a `click.Command`. It
-is imported when it is run or listed, so its module should import nothing heavy at the top.
+A subcommand is an entry point of the group ``spanloom.commands``: its name is the word typed, its object a
+`click.Command`. It is imported when it is run or listed, so its module should import nothing heavy at the top.
 
 Exit codes: 0 done, 1 failed (one line on stderr says why and what to do), 2 used wrongly, 130 interrupted.
 """

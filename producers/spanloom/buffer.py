@@ -1,0 +1,82 @@
+"""The bounded buffer between the host's threads and the sender: no lock, no wait, safe in signal handlers and
+finalizers.
+
+Room is counted in units of 1 KiB. A span of n units is put in as itself and n-1 blanks in one atomic `extend`, so the
+length of the deque *is* the number of bytes held, rounded up, and nobody has to keep a sum that threads could corrupt.
+Several threads that find the last room at the same moment may all take it: the bound is exceeded by at most one span a
+thread.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from itertools import count, repeat
+from typing import Any, NamedTuple
+
+from spanloom.trace import Trace
+
+UNIT = 1024
+
+Ended = tuple[Trace, str, str | None, bool, str, str, int, int, dict[str, Any]]
+"""An ended span: trace, span id, parent id, parent is remote, name, kind, start, end (epoch ns), details by field name.
+"""
+
+
+class Tally:
+    """A count that any thread or signal handler may raise without a lock, and one reader reads."""
+
+    def __init__(self) -> None:
+        ticks = count()
+        self.add: Callable[[], object] = ticks.__next__
+        self._reads = 0
+
+    def read(self) -> int:
+        """Return how often `add` was called since this object was made."""
+        total = self.add()
+        assert isinstance(total, int)
+        self._reads += 1
+        return total - self._reads + 1
+
+
+class Refusals(NamedTuple):
+    """Spans that never got into the buffer, by reason."""
+
+    queue_full: Tally
+    disabled: Tally
+    shutdown: Tally
+
+
+class Buffer:
+    """Holds ended spans of at most `size` bytes; what finds no room is refused and counted."""
+
+    def __init__(self, size: int) -> None:
+        self.refusals = Refusals(Tally(), Tally(), Tally())
+        self._entries: deque[Ended | None] = deque()
+        self._room = size // UNIT
+        self._refuse = self.refusals.queue_full.add
+
+    def put(self, span: Ended, size: int) -> None:
+        """Take a span of about `size` bytes, or count it as refused. Never waits, never raises."""
+        if len(self._entries) >= self._room:
+            self._refuse()
+        elif size <= UNIT:
+            self._entries.append(span)
+        else:
+            self._entries.extend((span, *repeat(None, size // UNIT)))
+
+    def take(self) -> Ended | None:
+        """Return the oldest span, or None when there is none. For the sender alone."""
+        entries = self._entries
+        while entries:
+            span = entries.popleft()
+            if span is not None:
+                return span
+        return None
+
+    def close(self, reason: str) -> None:
+        """Refuse everything from now on for `reason`: disabled or shutdown."""
+        self._refuse = getattr(self.refusals, reason).add
+        self._room = -1
+
+    def __len__(self) -> int:
+        """Return the units held."""
+        return len(self._entries)

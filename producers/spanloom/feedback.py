@@ -1,0 +1,39 @@
+"""What a user thought of an answer, as a span of kind feedback in the answer's trace."""
+
+import re
+from collections.abc import Mapping
+
+from spanloom import process
+from spanloom.span import Remote, Span
+from spanloom.trace import Trace
+
+_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
+
+
+def feedback(
+    trace_id: str,
+    *,
+    span_id: str | None = None,
+    thumbs: bool | None = None,
+    rating: float | None = None,
+    text: str | None = None,
+    scores: Mapping[str, float] | None = None,
+    attributes: Mapping[str, object] | None = None,
+) -> None:
+    """Attach a user's verdict to a trace, or to one span of it, at any later time and from any process.
+
+    `thumbs` up or down becomes the score thumbs (1 or 0), `rating` the score rating. Of `text` only a keyed hash is
+    kept. An id that is none (32 and 16 lower-case hexadecimal characters) is logged, and nothing is sent.
+    """
+    if not (_TRACE_ID.fullmatch(str(trace_id)) and (span_id is None or _SPAN_ID.fullmatch(str(span_id)))):
+        return process.complain("feedback() was given ids that are none", f"{trace_id!r:.80} {span_id!r:.80}")
+    said = Span("feedback", "feedback", Remote(Trace(trace_id, 1, "", process.facts()), span_id))
+    verdict = {"thumbs": None if thumbs is None else float(bool(thumbs)), "rating": rating, **(scores or {})}
+    for name, value in verdict.items():
+        if value is not None:
+            said.add_score(name, value)
+    said.payload(input=text)
+    said.set_attributes(attributes or {})
+    said.end()
+    return None

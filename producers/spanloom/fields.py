@@ -1,0 +1,151 @@
+"""What can be said about a span: the fields of the schema by their column names, and how a host's value becomes one.
+
+A converter never raises: it returns None for a value that is none of its kind, and the value is then kept as an
+attribute.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from math import isfinite
+from typing import Any
+
+KINDS = (
+    *("other", "request", "queue", "preproc", "prompt", "retrieval", "rerank", "llm", "embedding", "tool"),
+    *("postproc", "safety", "feedback"),
+)
+OTEL_KINDS = ("internal", "server", "client", "producer", "consumer")
+STATUSES = ("unset", "ok", "error")
+SEGMENTS = ("system", "instructions", "few_shot", "context", "user")
+
+SHORT = 256
+"""Characters of an id or a name; what is longer is cut."""
+LONG = 4096
+"""Characters of an attribute's value."""
+MANY = 128
+"""Attributes, events, links and scores of one span, as in OpenTelemetry's limits."""
+DOCUMENTS = 100
+
+_LARGEST = 2**63 - 1
+
+
+def text(value: object, limit: int = SHORT) -> str | None:
+    """Return `value` as text of at most `limit` characters; None for nothing and for what cannot say what it is."""
+    if type(value) is not str:
+        if value is None:
+            return None
+        try:
+            value = ("true" if value else "false") if isinstance(value, bool) else str(value)
+        except Exception:
+            return None
+    return value if len(value) <= limit else value[:limit]
+
+
+def integer(value: object) -> int | None:
+    """Return `value` as a whole number that fits a long."""
+    try:
+        number = int(value)  # type: ignore[call-overload]
+    except Exception:
+        return None
+    return number if -_LARGEST <= number <= _LARGEST else None
+
+
+def number(value: object) -> float | None:
+    """Return `value` as a finite double."""
+    try:
+        real = float(value)  # type: ignore[arg-type]
+    except Exception:
+        return None
+    return real if isfinite(real) else None
+
+
+def flag(value: object) -> bool | None:
+    """Return `value` if it is true or false, or their names."""
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+
+
+def texts(value: object) -> tuple[str, ...] | None:
+    """Return a list of short texts; one text is a list of one."""
+    if isinstance(value, str):
+        value = (value,)
+    try:
+        return tuple(said for item in islice(value, MANY) if (said := text(item)) is not None)  # type: ignore[call-overload]
+    except Exception:
+        return None
+
+
+def scores(value: object) -> dict[str, float] | None:
+    """Return name → finite number of a mapping."""
+    if not isinstance(value, Mapping):
+        return None
+    pairs = ((text(name), number(score)) for name, score in islice(value.items(), MANY))
+    return {name: score for name, score in pairs if name is not None and score is not None}
+
+
+Document = str | tuple[Any, ...] | Mapping[str, Any]
+"""An id; or (id, score) or (id, score, cited); or a mapping with these keys."""
+
+
+def documents(value: Iterable[Document]) -> tuple[tuple[str, float | None, bool], ...] | None:
+    """Return (id, score, cited) of the first `DOCUMENTS` documents that have an id."""
+    try:
+        found = [_document(item) for item in islice(value, DOCUMENTS)]
+    except Exception:
+        return None
+    return tuple(document for document in found if document is not None)
+
+
+def _document(item: Document) -> tuple[str, float | None, bool] | None:
+    if isinstance(item, Mapping):
+        item = (item.get("id"), item.get("score"), item.get("cited", False))
+    elif isinstance(item, str):
+        item = (item,)
+    name, score, cited = (*item, None, None)[:3]
+    said = text(name)
+    return None if said is None else (said, None if score is None else number(score), bool(cited))
+
+
+def _one_of(symbols: tuple[str, ...]) -> Callable[[object], str | None]:
+    return lambda value: value if isinstance(value, str) and value in symbols else None
+
+
+FACTS = frozenset(
+    ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "dataset_id", "prompt_id", "prompt_version")
+)
+"""What a span passes on to the spans below it in the same process."""
+
+DETAILS: dict[str, Callable[[Any], Any]] = {
+    "otel_kind": _one_of(OTEL_KINDS),
+    "status": _one_of(STATUSES),
+    "error_type": text,
+    "context_truncated": flag,
+    **{f"{segment}_tokens": integer for segment in SEGMENTS},
+    "provider": text,
+    "request_model": text,
+    "response_model": text,
+    "model_version": text,
+    "service_tier": text,
+    "temperature": number,
+    "top_p": number,
+    "max_tokens": integer,
+    "usage": _one_of(("measured", "estimated", "unknown")),
+    "input_tokens": integer,
+    "cache_read_tokens": integer,
+    "cache_write_tokens": integer,
+    "output_tokens": integer,
+    "reasoning_tokens": integer,
+    "cached": flag,
+    "batch_size": integer,
+    "ttft": integer,
+    "finish_reasons": texts,
+    "retriever_k": integer,
+    "documents": documents,
+    "tool_name": text,
+    "block_reason": text,
+    "scores": scores,
+}
+"""Field → converter. `ttft` is the time to the first token in nanoseconds."""
+
+ALIASES = {"model": "request_model", "session": "session_id", "k": "retriever_k", "time_to_first_token": "ttft"}
+"""Other names that `attributes=` understands."""

@@ -1,0 +1,42 @@
+"""Trace and span ids: random, never zero, never the same in two processes.
+
+Ids come from a generator of our own, seeded by the operating system: the host may seed `random` as it likes.
+
+A process has one *life* until it forks; a child lives anew, with a fresh seed. Python's own forks are told by a hook. A
+fork made by C code (uWSGI) is told by the pid, which `awake` asks for; a system call, so it is asked for once a trace,
+not once a span.
+"""
+
+import os
+from random import Random
+
+life: object = object()
+_pid = os.getpid()
+_bits = Random(os.urandom(32)).getrandbits
+
+
+def awake() -> None:
+    """Begin a new life if this process is not the one that ran here last."""
+    if os.getpid() != _pid:
+        renew()
+
+
+def renew() -> None:
+    """Begin a new life: seed again."""
+    global life, _pid, _bits
+    life, _pid, _bits = object(), os.getpid(), Random(os.urandom(32)).getrandbits
+
+
+def trace_id() -> str:
+    """Return 32 lower-case hexadecimal characters; the right 7 bytes are random, as W3C Trace Context Level 2 asks."""
+    return "%032x" % (_bits(128) or 1)
+
+
+def span_id() -> str:
+    """Return 16 lower-case hexadecimal characters."""
+    return "%016x" % (_bits(64) or 1)
+
+
+def epoch() -> int:
+    """Return a random positive long that names one life of one process."""
+    return int.from_bytes(os.urandom(8), "big") >> 1

@@ -1,0 +1,190 @@
+"""The producer of this process: one buffer, one sender thread, from `configure` to exit, through forks.
+
+The host's threads touch only the buffer. The sender and its Kafka client belong to the sender's thread: a forked child
+forgets both, unopened, and starts its own with its first span.
+"""
+
+import atexit
+import logging
+import os
+import signal
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from spanloom import ids, secrecy
+from spanloom.buffer import Buffer, Ended
+
+if TYPE_CHECKING:
+    from spanloom.sender import Sender
+    from spanloom.settings import ProducerSettings
+
+EXIT_SECONDS = 2.0
+"""What the end of the process may be held up by flushing."""
+
+_log = logging.getLogger("spanloom")
+_complained: set[str] = set()
+
+
+class Life:
+    """What belongs to this process from its (re)birth on: nothing of it survives a fork."""
+
+    def __init__(self, settings: "ProducerSettings | None") -> None:
+        self.settings = settings
+        self.token = ids.life
+        self.buffer = Buffer(settings.buffer_bytes if settings else 0)
+        self.sender: Sender | None = None
+        if settings is None or settings.disabled:
+            self.buffer.close("disabled")
+
+    def start(self) -> None:
+        """Start the sender, unless it runs or there is nothing to send."""
+        settings = self.settings
+        if settings is None or settings.disabled or self.sender is not None:
+            return
+        from spanloom.sender import Sender
+
+        sender = self.sender = Sender(self.buffer, settings, ids.epoch())
+        try:
+            threading.Thread(target=sender.run, name="spanloom-sender", daemon=True).start()
+        except RuntimeError:  # the interpreter is ending, or the host is out of threads
+            self.buffer.close("disabled")
+
+
+_life = Life(None)
+_lives: dict[object, Life] = {}
+_facts: dict[str, str] = {}
+
+
+def facts() -> dict[str, str]:
+    """Return the facts that hold for every trace of this process."""
+    return _facts
+
+
+def offer(span: Ended, size: int) -> None:
+    """Take an ended span for sending, or count it as dropped. Never waits, never raises."""
+    if _life.token is not ids.life:
+        _be_born()
+    _life.buffer.put(span, size)
+
+
+def configure(
+    *,
+    service: str | None = None,
+    environment: str | None = None,
+    version: str | None = None,
+    host: str | None = None,
+    tenant: str | None = None,
+    user_pepper: str | None = None,
+    kafka_bootstrap: str | None = None,
+    buffer_bytes: int | None = None,
+    disabled: bool | None = None,
+) -> None:
+    """Start sending spans to Kafka. Call it once, when the service starts; everything may also come from `SPANLOOM_…`
+    variables.
+
+    Never raises and never waits: what is wrong with the settings is logged in one line that names the variable, and the
+    producer stays disabled (it counts what it drops), because to watch a service must not stop it. A second call closes
+    the first producer.
+    """
+    given: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
+    settings = _settings(given)
+    _end(EXIT_SECONDS)
+    _install(settings)
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Send what was recorded so far and wait for the broker's word, at most `timeout` seconds; say whether all of it
+    arrived.
+    """
+    sender = _life.sender
+    return sender is None or sender.flush(timeout)
+
+
+def shutdown(timeout: float = EXIT_SECONDS) -> bool:
+    """Flush, say goodbye to the ledger and stop; say whether all spans arrived. What is recorded later is counted as
+    dropped.
+    """
+    return _end(timeout)
+
+
+def dropped() -> dict[str, int]:
+    """Return how many spans this process dropped so far, by reason (queue_full, timeout, unreachable, too_large, …)."""
+    sender = _life.sender
+    refused = (
+        {name: tally.read() for name, tally in _life.buffer.refusals._asdict().items()}
+        if sender is None
+        else sender.dropped()
+    )
+    return {reason: spans for reason, spans in refused.items() if spans}
+
+
+def complain(problem: str, detail: str) -> None:
+    """Log a misuse once a process: the host hears of it, and is not disturbed."""
+    if problem not in _complained:
+        _complained.add(problem)
+        _log.warning("%s (%s)", problem, detail)
+
+
+def _settings(given: dict[str, Any]) -> "ProducerSettings | None":
+    import msgspec
+    from spanloom_schemas.settings import Secret, SettingsError, read
+
+    from spanloom.settings import ProducerSettings
+
+    if "user_pepper" in given:
+        given["user_pepper"] = Secret(given["user_pepper"])
+    try:
+        return msgspec.structs.replace(read(ProducerSettings), **given)
+    except SettingsError as error:
+        _log.error("%s; the producer stays disabled", error)
+    except Exception as error:
+        _log.error("the producer cannot be configured and stays disabled: %s: %s", type(error).__name__, error)
+    return None
+
+
+def _install(settings: "ProducerSettings | None") -> None:
+    global _life, _facts
+    if settings is not None:
+        secrecy.use(settings.user_pepper.reveal())
+        _facts = {"tenant": settings.tenant} if settings.tenant else {}
+    _life = Life(settings)
+    _life.start()
+    _catch_sigterm()
+
+
+def _end(timeout: float) -> bool:
+    life = _life
+    life.buffer.close("shutdown" if life.sender else "disabled")
+    return life.sender is None or life.token is not ids.life or life.sender.shutdown(timeout)
+
+
+def _be_born() -> None:
+    """Begin anew in a forked child: an empty buffer, a new epoch, a sender of its own."""
+    global _life
+    born = Life(_life.settings)
+    _life = _lives.setdefault(born.token, born)  # of several threads at once, one wins
+    if _life is born:
+        born.start()
+
+
+def _catch_sigterm() -> None:
+    """Flush on SIGTERM too, where the host left it to its default: to die at once. The process still dies of it."""
+    if threading.current_thread() is threading.main_thread():
+        with suppress(ValueError, OSError):
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _on_sigterm(number: int, frame: object) -> None:
+    _end(EXIT_SECONDS)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _at_exit() -> None:
+    _end(EXIT_SECONDS)
+
+
+os.register_at_fork(after_in_child=ids.renew)
+atexit.register(_at_exit)

@@ -1,0 +1,43 @@
+"""Ids of people and texts leave this process only as keyed hashes.
+
+HMAC-SHA-256 under the pepper, cut to 128 bits, prefixed with the key's id: `k1:5e884898da280471…`. A plain hash of an
+e-mail address is found by trying addresses, so there is none. Without a configured pepper a random one of this process
+is used (key id `k0`): its hashes join within the process and nowhere else.
+"""
+
+import logging
+import os
+
+_log = logging.getLogger("spanloom")
+_pepper: tuple[str, bytes] | None = None
+
+
+def use(secret: str) -> None:
+    """Take the pepper: a secret text, optionally with its key's id in front (`k2:…`; default `k1`). Empty: a random
+    one.
+    """
+    global _pepper
+    if not secret:
+        _pepper = None
+        return
+    key, colon, rest = secret.partition(":")
+    named = colon and rest and key[:1] == "k" and key[1:].isdigit()
+    _pepper = (key, rest.encode()) if named else ("k1", secret.encode())
+
+
+def pseudonym(value: str) -> str:
+    """Return the keyed hash of a user id or a text: key id, colon, 32 hexadecimal characters."""
+    import hmac  # loads OpenSSL, which a service that names no user can do without
+
+    key, secret = _pepper or _random()
+    return f"{key}:{hmac.digest(secret, value.encode('utf-8', 'replace'), 'sha256').hex()[:32]}"
+
+
+def _random() -> tuple[str, bytes]:
+    global _pepper
+    _pepper = ("k0", os.urandom(32))
+    _log.warning(
+        "SPANLOOM_USER_PEPPER is not set: users are hashed with a random key of this process, "
+        "so nobody can tell that two processes saw the same one"
+    )
+    return _pepper

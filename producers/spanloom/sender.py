@@ -1,0 +1,355 @@
+"""The sender: one daemon thread that turns the buffer into batches for `llm.spans`.
+
+It wakes every 100 ms, encodes what waits, a batch for each partition, and hands the batches to librdkafka. While Kafka
+is not to be had, spans stay in the buffer, which is bounded: what finds no room there is dropped and counted. After a
+failed delivery nothing more is sent for a while, then one message as a probe.
+"""
+
+import logging
+import socket
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event
+from time import monotonic, sleep, time_ns
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.cimpl import murmur2
+from spanloom_schemas import codec
+
+from spanloom import wire
+from spanloom.buffer import UNIT, Buffer, Ended
+from spanloom.ledger import Ledger
+from spanloom.settings import ProducerSettings
+
+TOPIC = "llm.spans"
+LINGER = 0.1
+"""Seconds a span waits for company."""
+BATCH_SPANS = 500
+BATCH_BYTES = 900_000
+SPAN_BYTES = 256 * 1024
+"""A span above this is dropped as too_large."""
+UNDER_WAY_BYTES = 8 * 1024 * 1024
+"""What may be on its way to the broker; the rest waits in the buffer."""
+SLICE = 32
+"""Spans encoded before the host's threads are let in."""
+METADATA_SECONDS = 300.0
+BACKOFF_SECONDS = (1.0, 30.0)
+"""First and longest pause after a delivery failed."""
+LIBRDKAFKA = {
+    "client.id": "spanloom",
+    "enable.idempotence": True,
+    "acks": "all",
+    "compression.type": "zstd",
+    "linger.ms": 5,
+    "message.timeout.ms": 30_000,
+    "queue.buffering.max.kbytes": 32 * 1024,
+    "message.max.bytes": 1_000_000,
+    "reconnect.backoff.max.ms": 5_000,
+}
+_REASONS = {
+    KafkaError._MSG_TIMED_OUT: "timeout",
+    KafkaError._TIMED_OUT: "timeout",
+    KafkaError.REQUEST_TIMED_OUT: "timeout",
+    KafkaError._TRANSPORT: "unreachable",
+    KafkaError._ALL_BROKERS_DOWN: "unreachable",
+    KafkaError._RESOLVE: "unreachable",
+    KafkaError._SSL: "unreachable",
+    KafkaError._AUTHENTICATION: "unreachable",
+    KafkaError.MSG_SIZE_TOO_LARGE: "too_large",
+    KafkaError._QUEUE_FULL: "queue_full",
+    KafkaError._PURGE_QUEUE: "shutdown",
+    KafkaError._PURGE_INFLIGHT: "shutdown",
+}
+
+_log = logging.getLogger("spanloom")
+
+
+@dataclass(slots=True)
+class Call:
+    """A wish of another thread: have everything sent by `until` (monotonic seconds), and stop if it is the last."""
+
+    until: float
+    last: bool
+    done: Event = field(default_factory=Event)
+    arrived: bool = False
+
+
+@dataclass(slots=True)
+class Batch:
+    """Encoded spans of one partition that wait for their header."""
+
+    spans: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+class Quiet:
+    """Takes librdkafka's log lines off the host's stderr: to debug, of the logger `spanloom.kafka`."""
+
+    def log(self, level: int, message: str, *args: object) -> None:
+        """Log one line."""
+        logging.getLogger("spanloom.kafka").debug(message, *args)
+
+
+class Sender:
+    """Owns the connection and the ledger of one life of one process. `run` is the thread; `flush` and `shutdown` are
+    for others.
+    """
+
+    def __init__(self, buffer: Buffer, settings: ProducerSettings, epoch: int) -> None:
+        self._buffer = buffer
+        self._settings = settings
+        self._ledger = Ledger()
+        self._header = wire.header(origin(settings, epoch))
+        self._home = epoch
+        self._prefix = b""
+        self._calls: SimpleQueue[Call] = SimpleQueue()  # its put is safe in signal handlers
+        self._over = False
+        self._partitions = 0
+        self._learn_at = 0.0
+        self._send_at = 0.0
+        self._backoff = 0.0
+        self._batches: dict[int, Batch] = {}
+        self._said: object = None
+        self._warned_at = -1e9
+
+    def flush(self, timeout: float) -> bool:
+        """Have everything sent within `timeout` seconds; say whether it arrived."""
+        return self._ask(Call(monotonic() + timeout, last=False), timeout)
+
+    def shutdown(self, timeout: float) -> bool:
+        """Flush, send the last header and stop; say whether everything arrived."""
+        return self._ask(Call(monotonic() + timeout, last=True), timeout)
+
+    def dropped(self) -> dict[str, int]:
+        """Return spans dropped so far, by reason, as of the last round."""
+        return self._ledger.dropped
+
+    def _ask(self, call: Call, timeout: float) -> bool:
+        self._calls.put(call)
+        if self._over:  # nobody is there to answer
+            return False
+        call.done.wait(timeout)
+        return call.arrived
+
+    def run(self) -> None:
+        """Send until the last call. Whatever goes wrong here stays here."""
+        try:
+            self._run()
+        except Exception as error:
+            self._buffer.close("disabled")
+            _log.error("the producer stops: %s: %s", type(error).__name__, error)
+        finally:
+            self._over = True
+            while not self._calls.empty():
+                self._calls.get().done.set()
+
+    def _run(self) -> None:
+        kafka = Producer({**LIBRDKAFKA, **self._settings.librdkafka(), "logger": Quiet(), "error_cb": self._trouble})
+        while True:
+            call = self._next_call()
+            self._round(kafka)
+            if call is None:
+                continue
+            call.arrived = self._goodbye(kafka, call.until) if call.last else self._finish(kafka, call.until)
+            call.done.set()
+            if call.last:
+                return
+
+    def _next_call(self) -> Call | None:
+        busy = len(self._buffer) * UNIT > self._settings.buffer_bytes // 8
+        try:
+            return self._calls.get(timeout=0.0005 if busy else LINGER)
+        except Empty:
+            return None
+
+    def _round(self, kafka: Producer) -> None:
+        """Take from the buffer, send, and hear what became of earlier messages."""
+        kafka.poll(0)
+        self._count_refusals()
+        if self._ready(kafka):
+            self._drain(kafka, monotonic() + LINGER)
+            self._send_all(kafka)
+            if self._said != self._news():
+                self._send(kafka, self._home % self._partitions, Batch())
+        kafka.poll(0)
+
+    def _drain(self, kafka: Producer, until: float) -> None:
+        """Encode what waits, up to a probe, the bound of what may be under way, or the time."""
+        most = BATCH_SPANS if self._backoff else sys.maxsize
+        taken = 0
+        while taken < most and (ended := self._buffer.take()) is not None:
+            self._encode(kafka, ended)
+            taken += 1
+            if taken % SLICE == 0:
+                if monotonic() > until or self._ledger.bytes_under_way > UNDER_WAY_BYTES:
+                    return
+                if len(self._buffer) * UNIT < self._settings.buffer_bytes // 8:
+                    sleep(0.00005)  # lets go of the GIL: the host's threads come first, unless the buffer fills up
+
+    def _encode(self, kafka: Producer, ended: Ended) -> None:
+        self._ledger.popped += 1
+        try:
+            data = wire.span(ended)
+        except Exception as error:
+            self._ledger.lost["encode"] += 1
+            self._warn(f"a span named {ended[4]!r} could not be encoded: {type(error).__name__}: {error}")
+            return
+        if len(data) > SPAN_BYTES:
+            self._ledger.lost["too_large"] += 1
+            return
+        partition = murmur2(ended[0].id.encode(), self._partitions)
+        batch = self._batches.get(partition)
+        if batch is None:
+            batch = self._batches[partition] = Batch()
+        elif batch.size + len(data) > BATCH_BYTES:
+            self._send(kafka, partition, self._batches.pop(partition))
+            batch = self._batches[partition] = Batch()
+        batch.spans.append(data)
+        batch.size += len(data)
+        if len(batch.spans) == BATCH_SPANS:
+            self._send(kafka, partition, self._batches.pop(partition))
+
+    def _send_all(self, kafka: Producer) -> None:
+        while self._batches:
+            self._send(kafka, *self._batches.popitem())
+
+    def _send(self, kafka: Producer, partition: int, batch: Batch, last: bool = False) -> None:
+        ledger = self._ledger
+        self._count_refusals()
+        sequence = ledger.next_sequence()
+        header = self._header(
+            sequence=sequence,
+            sent=time_ns(),
+            made=ledger.made,
+            dropped=ledger.dropped,
+            given_up=ledger.given_up,
+            last=last,
+        )
+        message = wire.message(self._prefix, header, batch.spans)
+        self._said = self._news()
+        ledger.sent(sequence, len(batch.spans), len(message))
+        try:
+            kafka.produce(TOPIC, message, partition=partition, on_delivery=partial(self._decided, sequence))
+        except BufferError:
+            ledger.give_up(sequence, "queue_full")
+        except KafkaException as error:
+            self._failed(sequence, error.args[0])
+
+    def _decided(self, sequence: int, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            return self._failed(sequence, error)
+        self._ledger.delivered(sequence)
+        self._backoff = 0.0
+        return None
+
+    def _failed(self, sequence: int, error: KafkaError) -> None:
+        reason = _REASONS.get(error.code(), "rejected")
+        self._ledger.give_up(sequence, reason)
+        if reason != "too_large":
+            first, longest = BACKOFF_SECONDS
+            self._backoff = min(longest, 2 * self._backoff) or first
+            self._send_at = monotonic() + self._backoff
+            self._learn_at = 0.0
+        self._warn(f"a batch was not delivered and is dropped ({reason}: {error.str()})")
+
+    def _ready(self, kafka: Producer) -> bool:
+        """Say whether to send now, learning the number of partitions now and then."""
+        now = monotonic()
+        if self._backoff and (now < self._send_at or self._ledger.under_way):
+            return False
+        if self._ledger.bytes_under_way > UNDER_WAY_BYTES:
+            return False
+        if now >= self._learn_at:
+            self._learn(kafka)
+        return self._partitions > 0
+
+    def _learn(self, kafka: Producer) -> None:
+        try:
+            self._prefix = self._prefix or codec.prefix("span_batch", registry(self._settings))
+            topic = kafka.list_topics(TOPIC, timeout=0.5).topics[TOPIC]
+        except KafkaException as error:
+            self._learn_at = monotonic() + 1.0
+            self._trouble(error.args[0])
+            return
+        if topic.error is not None or not topic.partitions:
+            self._partitions, self._learn_at = 0, monotonic() + 1.0
+            self._warn(f"the topic {TOPIC} is not there ({topic.error}); make it by `spanloom topics create`")
+            return
+        self._partitions, self._learn_at = len(topic.partitions), monotonic() + METADATA_SECONDS
+
+    def _finish(self, kafka: Producer, until: float) -> bool:
+        """Send what waits and hear of all that is under way, until `until`."""
+        while True:
+            self._round(kafka)
+            waiting = len(self._buffer) > 0
+            if monotonic() >= until or not (waiting or self._ledger.under_way):
+                return not (waiting or self._ledger.under_way or self._ledger.lost.total())
+            if self._ledger.under_way:
+                kafka.flush(max(0.0, min(LINGER, until - monotonic())))
+            else:
+                sleep(min(LINGER, max(0.0, until - monotonic())))
+
+    def _goodbye(self, kafka: Producer, until: float) -> bool:
+        """Send what waits, give up what cannot be sent by `until`, and close the ledger."""
+        self._backoff = 0.0
+        self._finish(kafka, until - 0.4)
+        reason = "shutdown" if self._partitions else "unreachable"
+        while self._buffer.take() is not None:
+            self._ledger.popped += 1
+            self._ledger.lost[reason] += 1
+        if self._ledger.under_way:
+            kafka.purge()
+            kafka.flush(0.05)
+        if self._partitions:
+            self._send(kafka, self._home % self._partitions, Batch(), last=True)
+            kafka.flush(max(0.0, until - monotonic() - 0.05))
+        drops = self._ledger.dropped
+        if drops:
+            _log.warning("%d of %d spans were dropped: %s", sum(drops.values()), self._ledger.made, drops)
+        return not (drops or self._ledger.under_way)
+
+    def _count_refusals(self) -> None:
+        for reason, tally in self._buffer.refusals._asdict().items():
+            if spans := tally.read():
+                self._ledger.refused[reason] = spans
+
+    def _news(self) -> object:
+        return self._ledger.dropped, len(self._ledger.given_up)
+
+    def _trouble(self, error: KafkaError) -> None:
+        self._warn(
+            f"Kafka at {self._settings.kafka_bootstrap} is not to be had: {error.str()}; spans wait, then are dropped"
+        )
+
+    def _warn(self, line: str) -> None:
+        """Log a warning, at most one a minute; the rest goes to debug."""
+        if monotonic() - self._warned_at > 60:
+            self._warned_at = monotonic()
+            _log.warning("%s", line)
+        else:
+            _log.debug("%s", line)
+
+
+def origin(settings: ProducerSettings, epoch: int) -> wire.Origin:
+    """Return what is constant in this process's headers."""
+    host = settings.host or socket.gethostname()
+    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
+    return wire.Origin(
+        producer=f"{host}:{name}",
+        epoch=epoch,
+        service=settings.service or name,
+        environment=settings.environment,
+        host=host,
+        version=settings.version,
+        sdk=f"spanloom/{version('spanloom')}",
+    )
+
+
+def registry(settings: ProducerSettings) -> Any:
+    """Return the schema registry of these settings, or None."""
+    return None

@@ -1,0 +1,26 @@
+"""What a producer can be told by the environment."""
+
+from typing import Annotated
+
+import msgspec
+from spanloom_schemas.settings import KafkaSettings, Secret
+
+
+class ProducerSettings(KafkaSettings, frozen=True, kw_only=True):
+    """Settings of the producer that a service embeds; `configure(...)` overrides what the environment says."""
+
+    service: str = ""
+    """Name of the service; empty: the name of the process."""
+    environment: str = "default"
+    version: str = ""
+    """Of the service."""
+    host: str = ""
+    """Empty: the host's own name."""
+    tenant: str = ""
+    """Of every span that names none of its own."""
+    user_pepper: Secret = Secret("")
+    """Key of the hashes of users and texts, optionally with its id in front: `k2:…`."""
+    buffer_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 16 * 1024 * 1024
+    """How much may wait to be sent; what finds no room is dropped and counted."""
+    disabled: bool = False
+    """Make no connection; spans are counted and dropped."""

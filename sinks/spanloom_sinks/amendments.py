@@ -13,7 +13,7 @@ from spanloom_schemas.frames.traces import summarise
 from spanloom_sinks.consumer import Consumer
 from spanloom_sinks.lane import Lane
 from spanloom_sinks.metrics import Metrics
-from spanloom_sinks.rows import traces
+from spanloom_sinks.rows import spans, traces
 from spanloom_sinks.store import Store
 
 SPANS = "llm.spans"
@@ -32,11 +32,15 @@ SELECT trace_id, topic_id, partition, first_offset, revision, start, end, log_cl
 FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
 """
 # A trace whose oldest segment is from before the oldest spans kept cannot be summed up again: its segments stand, side by side.
-_SPANS = """
-SELECT {columns} FROM spans FINAL
-WHERE trace_id IN {{ids:Array(String)}}
-  AND toStartOfMinute(end) BETWEEN toStartOfMinute(fromUnixTimestamp64Nano({{since:Int64}}))
-  AND toStartOfMinute(fromUnixTimestamp64Nano({{until:Int64}}))
+# The columns are those of the derived span frame.
+_SPANS = f"""
+SELECT
+    {", ".join(f"nullIf(toString({name}), '') AS {name}" for name in spans.TEXTS)},
+    {", ".join((*spans.FLAGS, *spans.NUMBERS, "duration", "documents", "scores", "offset", "position"))},
+    toUnixTimestamp64Nano(s.start) AS start, toUnixTimestamp64Nano(s.end) AS end
+FROM spans AS s FINAL
+WHERE trace_id IN {{ids:Array(String)}} AND toStartOfMinute(s.end)
+    BETWEEN toStartOfMinute({{since:DateTime64(9, 'UTC')}}) AND toStartOfMinute({{until:DateTime64(9, 'UTC')}})
 """
 
 
@@ -113,9 +117,6 @@ class Amendments:
     def _amend(self, ids: pl.Series) -> None:
         segments = self._store.query(_SEGMENTS, ids=ids.to_list())
         since, until = segments["start"].min(), segments["end"].max()
-        spans = self._store.query(
-            _SPANS.format(columns=", ".join(_COLUMNS)), ids=ids.to_list(), since=since, until=until
-        )
-        rows = traces.amended(summarise(spans, ["trace_id"]), segments)
-        self._store.insert("traces", rows)
+        found = self._store.query(_SPANS, ids=ids.to_list(), since=since, until=until)
+        self._store.insert("traces", traces.amended(summarise(found), segments))
         self._metrics.amended.inc(ids.len())

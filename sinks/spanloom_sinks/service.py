@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 from spanloom_schemas.fault import reach
-from spanloom_schemas.prices import Book
+from spanloom_schemas.prices.book import Book
 
 from spanloom_sinks.amendments import Amendments
 from spanloom_sinks.consumer import SESSION_SECONDS, Commit, Consumer

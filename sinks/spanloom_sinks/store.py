@@ -16,6 +16,8 @@ _INSERT = {
     "async_insert": 0,
     "insert_deduplicate": 1,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
+    # Copies are told apart by FINAL and merges; looking for them in every block doubles what an insert costs.
+    "optimize_on_insert": 0,
     # A few spans with absurd times must not make a block impossible to insert.
     "max_partitions_per_insert_block": 0,
 }

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 from spanloom_schemas.frames.splice import Decoded
-from spanloom_schemas.prices import Book
+from spanloom_schemas.prices.book import Book
 
 from spanloom_sinks.rows import alerts, batches, dead_letters, panes, spans, traces
 from spanloom_sinks.source import Source

@@ -4,7 +4,7 @@ import polars as pl
 from spanloom_schemas.frames.derive import derive
 from spanloom_schemas.frames.spans import flatten
 from spanloom_schemas.frames.splice import Decoded
-from spanloom_schemas.prices import Book
+from spanloom_schemas.prices.book import Book
 
 from spanloom_sinks.rows.columns import place, text, time_ms, time_ns
 from spanloom_sinks.source import Source, clocks
@@ -14,7 +14,7 @@ PANE_MS = 10_000
 LATENESS_MS = 3_000
 FUTURE_MS = 5_000
 
-_TEXTS = (
+TEXTS = (
     *("trace_id", "span_id", "parent_id", "name", "kind", "otel_kind", "status", "error_type"),
     *("service", "environment", "host", "version", "producer"),
     *(
@@ -31,8 +31,8 @@ _TEXTS = (
     *("provider", "request_model", "response_model", "model", "model_version", "service_tier", "usage"),
     *("cost_status", "price_version", "tool_name", "block_reason", "input_hash", "output_hash", "input", "output"),
 )
-_FLAGS = ("parent_remote", "request", "error", "context_truncated", "cached", "blocked")
-_NUMBERS = (
+FLAGS = ("parent_remote", "request", "error", "context_truncated", "cached", "blocked")
+NUMBERS = (
     *("system_tokens", "instructions_tokens", "few_shot_tokens", "context_tokens", "user_tokens", "max_tokens"),
     *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
     *("batch_size", "ttft", "tpot", "cost", "retriever_k", "temperature", "top_p"),
@@ -45,9 +45,9 @@ def rows(decoded: Decoded, source: Source, book: Book) -> pl.DataFrame:
     spans = derive(flatten(decoded), book)
     ticks = clocks(decoded, source.log_clock)
     return spans.join(ticks, on="offset", how="left", maintain_order="left").select(
-        text(*_TEXTS),
-        *(pl.col(name).fill_null(False) for name in _FLAGS),
-        *_NUMBERS,
+        text(*TEXTS),
+        *(pl.col(name).fill_null(False) for name in FLAGS),
+        *NUMBERS,
         *(pl.col(name).fill_null([]) for name in _LISTS),
         *(time_ns(name) for name in ("start", "end")),
         pl.col("attributes").fill_null([]).alias("attribute_items"),

@@ -111,6 +111,7 @@ class Sender:
         self._over = False
         self._partitions = 0
         self._learn_at = 0.0
+        self._learn_pause = 0.0
         self._send_at = 0.0
         self._backoff = 0.0
         self._batches: dict[int, Batch] = {}
@@ -172,6 +173,8 @@ class Sender:
         kafka.poll(0)
         self._count_refusals()
         if self._ready(kafka):
+            if self._said is None:  # sequence 0, the hello
+                self._send(kafka, self._home % self._partitions, Batch())
             self._drain(kafka, monotonic() + LINGER)
             self._send_all(kafka)
             if self._said != self._news():
@@ -273,14 +276,20 @@ class Sender:
             self._prefix = self._prefix or codec.prefix("span_batch", registry(self._settings))
             topic = kafka.list_topics(TOPIC, timeout=0.5).topics[TOPIC]
         except KafkaException as error:
-            self._learn_at = monotonic() + 1.0
+            self._learn_later()
             self._trouble(error.args[0])
             return
         if topic.error is not None or not topic.partitions:
-            self._partitions, self._learn_at = 0, monotonic() + 1.0
+            self._partitions = 0
+            self._learn_later()
             self._warn(f"the topic {TOPIC} is not there ({topic.error}); make it by `spanloom topics create`")
             return
         self._partitions, self._learn_at = len(topic.partitions), monotonic() + METADATA_SECONDS
+        self._learn_pause = 0.0
+
+    def _learn_later(self) -> None:
+        self._learn_pause = min(5.0, 2 * self._learn_pause) or 0.5
+        self._learn_at = monotonic() + self._learn_pause
 
     def _finish(self, kafka: Producer, until: float) -> bool:
         """Send what waits and hear of all that is under way, until `until`."""
@@ -297,7 +306,10 @@ class Sender:
     def _goodbye(self, kafka: Producer, until: float) -> bool:
         """Send what waits, give up what cannot be sent by `until`, and close the ledger."""
         self._backoff = 0.0
-        self._finish(kafka, until - 0.4)
+        if not self._partitions:
+            self._learn(kafka)
+        if self._partitions:
+            self._finish(kafka, until - 0.4)
         reason = "shutdown" if self._partitions else "unreachable"
         while self._buffer.take() is not None:
             self._ledger.popped += 1
@@ -327,12 +339,10 @@ class Sender:
         )
 
     def _warn(self, line: str) -> None:
-        """Log a warning, at most one a minute; the rest goes to debug."""
+        """Log a warning, at most one a minute."""
         if monotonic() - self._warned_at > 60:
             self._warned_at = monotonic()
             _log.warning("%s", line)
-        else:
-            _log.debug("%s", line)
 
 
 def origin(settings: ProducerSettings, epoch: int) -> wire.Origin:

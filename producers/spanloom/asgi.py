@@ -1,0 +1,105 @@
+"""ASGI middleware: each HTTP request becomes a span of kind request, with its ids in and out."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from spanloom import ids
+from spanloom.propagation import extract, format_traceparent, request_id_of
+from spanloom.span import Span, enter, leave, span
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class TraceMiddleware:
+    """Wrap an ASGI application: `app.add_middleware(TraceMiddleware)`, or `TraceMiddleware(app)`.
+
+    A request continues the trace of its `traceparent`, or begins one; it keeps its `X-Request-ID`, or is given one. The
+    response carries both (`traceresponse`, `x-request-id`), so that a client can send feedback. The span is named by
+    method and route, never by path; it ends with the last byte of the response, streamed or not. Events say when the
+    response began; a status of 500 or more and an exception are errors; a client that leaves early is not.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; what is not HTTP is passed through."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        request = begin(scope)
+        token = enter(request)
+        try:
+            await self._app(scope, receive, stamping(request, scope, send))
+        except BaseException as error:
+            finish(request, scope, error)
+            raise
+        finally:
+            leave(token)
+            finish(request, scope)
+        return None
+
+
+def begin(scope: Scope) -> Span:
+    """Start the span of a request from its headers."""
+    headers = scope["headers"]
+    made = span(scope["method"], event_type="request", parent=extract(headers))
+    if made.request_id is None:
+        sent = [value.decode("latin-1") for name, value in headers if name.lower() == b"x-request-id"]
+        made.set_context(request_id=request_id_of(sent) or ids.trace_id())
+    made.set_attribute("http.request.method", scope["method"])
+    return made
+
+
+def stamping(request: Span, scope: Scope, send: Send) -> Send:
+    """Wrap `send`: put the ids on the response, note status and times, end the span with the last byte."""
+    stamps = [
+        (b"x-request-id", (request.request_id or "").encode()),
+        (b"traceresponse", format_traceparent(request.trace, request.id).encode()),
+    ]
+
+    async def stamped(event: Event) -> None:
+        kind = event["type"]
+        if kind == "http.response.start":
+            names = {name.lower() for name, _ in event.get("headers", ())}
+            missing = [(name, value) for name, value in stamps if name not in names]
+            event = {**event, "headers": [*event.get("headers", ()), *missing]}
+            started(request, event["status"])
+        await send(event)
+        if kind == "http.response.body" and not event.get("more_body", False):
+            finish(request, scope)
+
+    return stamped
+
+
+def started(request: Span, status: int) -> None:
+    """Note that the response begins."""
+    request.add_event("response.start")
+    request.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        request.record_error(str(status))
+
+
+def finish(request: Span, scope: Scope, error: BaseException | None = None) -> None:
+    """End the span, named by what routing has found in the meantime."""
+    if request.ended:
+        return
+    if route := route_of(scope):
+        request.name = f"{scope['method']} {route}"
+        request.set_attribute("http.route", route)
+    request.close(error)
+
+
+def route_of(scope: Scope) -> str | None:
+    """Return the route's template (FastAPI), or the endpoint's name (Starlette and others); never the path, which is
+    endless.
+    """
+    template = getattr(scope.get("route"), "path", None)
+    if isinstance(template, str):
+        return template
+    endpoint = scope.get("endpoint")
+    name = getattr(endpoint, "__name__", None)
+    return name if isinstance(name, str) else None

@@ -36,7 +36,6 @@ def create_app(pace: Pace | None = None) -> Starlette:
             Route("/v1/chat/completions", _completions, methods=["POST"]),
             Route("/v1/models", _models),
             Route("/admin/pace", _set_pace, methods=["PUT"]),
-            Route("/healthz", lambda _: JSONResponse({"ok": True})),
         ]
     )
     app.state.pace = pace or _pace_from_environment()

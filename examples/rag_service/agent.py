@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 import httpx
 import spanloom
 from spanloom import span
+from spanloom.asgi import TraceMiddleware
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from rag_service import corpus, llm, prompt, retrieval
 from rag_service.citations import cited
@@ -35,7 +35,7 @@ class Behaviour:
     prompt_version: str = "1"
 
 
-def create_app() -> ASGIApp:
+def create_app() -> Starlette:
     """The agent's application."""
     spanloom.configure(service="rag-agent", version="1.0")
 
@@ -45,19 +45,20 @@ def create_app() -> ASGIApp:
         app.state.index = retrieval.build_index(corpus.load())
         async with httpx.AsyncClient(timeout=30) as app.state.client:
             yield
+        spanloom.shutdown()
 
     app = Starlette(
         routes=[
-            Route("/answer", _answer, methods=["POST"]),
-            Route("/admin/behaviour", _set_behaviour, methods=["PUT"]),
-            Route("/healthz", _healthy),
+            Route("/answer", answer, methods=["POST"]),
+            Route("/admin/behaviour", set_behaviour, methods=["PUT"]),
         ],
         lifespan=lifespan,
     )
-    return spanloom.Middleware(app)
+    app.add_middleware(TraceMiddleware)
+    return app
 
 
-async def _answer(request: Request) -> Response:
+async def answer(request: Request) -> Response:
     asked, state = await request.json(), request.app.state
     question, expected = asked["question"], asked.get("expected")
     tenant = request.headers.get("x-tenant", "")
@@ -68,9 +69,9 @@ async def _answer(request: Request) -> Response:
     hits = await _retrieve(request, question, expected)
     sources = _rerank(question, hits, prompt.SOURCES[version], expected)
     built = _build(question, sources, version)
-    answer = await _generate(state.client, MODELS.get(tenant, SMALL), built.messages)
-    used = _cite(answer, sources)
-    return JSONResponse({"answer": answer, "citations": [hit.id for hit in used]})
+    said = await _generate(state.client, MODELS.get(tenant, SMALL), built.messages)
+    used = _cite(said, sources)
+    return JSONResponse({"answer": said, "citations": [hit.id for hit in used]})
 
 
 async def _retrieve(request: Request, question: str, expected: str | None) -> list[Hit]:
@@ -125,7 +126,7 @@ def _cite(answer: str, sources: Sequence[Hit]) -> list[Hit]:
         return used
 
 
-async def _set_behaviour(request: Request) -> Response:
+async def set_behaviour(request: Request) -> Response:
     """Takes any field of Behaviour: how the demo makes things go wrong."""
     behaviour: Behaviour = request.app.state.behaviour
     for name, value in (await request.json()).items():
@@ -133,7 +134,3 @@ async def _set_behaviour(request: Request) -> Response:
             return JSONResponse({"error": f"{name} is none of {', '.join(asdict(behaviour))}"}, 400)
         setattr(behaviour, name, value)
     return JSONResponse(asdict(behaviour))
-
-
-async def _healthy(_: Request) -> Response:
-    return JSONResponse({"ok": True})

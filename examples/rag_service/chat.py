@@ -6,15 +6,16 @@ What it tells Spanloom: who asked, a span for each step, what the safety check b
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import spanloom
 from spanloom import span, trace_llm
+from spanloom.asgi import TraceMiddleware
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from rag_service import safety
 
@@ -22,7 +23,7 @@ AGENT = os.environ.get("RAG_AGENT_URL", "http://127.0.0.1:8092")
 REFUSAL = "I can help with questions about Python's standard library only."
 
 
-def create_app() -> ASGIApp:
+def create_app() -> Starlette:
     """The chat API's application."""
     spanloom.configure(service="rag-chat", version="1.0")
 
@@ -30,16 +31,17 @@ def create_app() -> ASGIApp:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with httpx.AsyncClient(timeout=30, event_hooks={"request": [_propagate]}) as app.state.client:
             yield
+        spanloom.shutdown()
 
     app = Starlette(
         routes=[
-            Route("/chat", _chat, methods=["POST"]),
-            Route("/feedback", _feedback, methods=["POST"]),
-            Route("/healthz", _healthy),
+            Route("/chat", chat, methods=["POST"]),
+            Route("/feedback", feedback, methods=["POST"]),
         ],
         lifespan=lifespan,
     )
-    return spanloom.Middleware(app)
+    app.add_middleware(TraceMiddleware)
+    return app
 
 
 async def _propagate(request: httpx.Request) -> None:
@@ -47,7 +49,7 @@ async def _propagate(request: httpx.Request) -> None:
     spanloom.inject(request.headers)
 
 
-async def _chat(request: Request) -> Response:
+async def chat(request: Request) -> Response:
     asked, who = await request.json(), request.headers
     entry = spanloom.current_span()
     assert entry is not None  # the middleware made it
@@ -78,13 +80,14 @@ def _screen(name: str, text: str) -> str | None:
         return reason
 
 
-async def _ask_agent(request: Request, question: str, expected: str | None) -> dict:
+async def _ask_agent(request: Request, question: str, expected: str | None) -> dict[str, Any]:
     with span("ask agent", event_type="tool") as step:
         step.set_tool("docs_agent")
         tenant = {"X-Tenant": request.headers.get("x-tenant", "")}
         asked = {"question": question, "expected": expected}
         answer = await request.app.state.client.post(f"{AGENT}/answer", json=asked, headers=tenant)
-        return answer.raise_for_status().json()
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
 
 
 @trace_llm("format answer", event_type="postproc")
@@ -93,11 +96,7 @@ def _format(answer: str, citations: list[str]) -> str:
     return f"{answer}\n\nSources:{sources}" if sources else answer
 
 
-async def _feedback(request: Request) -> Response:
+async def feedback(request: Request) -> Response:
     said = await request.json()
-    spanloom.feedback(said["trace_id"], thumbs=said["thumbs"])
+    spanloom.feedback(said["trace_id"], thumbs=said["thumbs"] > 0)
     return JSONResponse({"taken": True}, 202)
-
-
-async def _healthy(_: Request) -> Response:
-    return JSONResponse({"ok": True})

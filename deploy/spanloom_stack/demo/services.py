@@ -29,6 +29,8 @@ def example(environment: dict[str, str]) -> Example:
         "PYTHONPATH": str(EXAMPLES),
         "RAG_LLM_URL": _url(stub),
         "RAG_AGENT_URL": _url(agent),
+        "SPANLOOM_ENVIRONMENT": "demo",
+        "SPANLOOM_USER_PEPPER": "k1:of the demo, so that both services give a user the same hash",
     }
     services = [
         _served("llama-stub", "llama_stub.server:create_app", stub, environment),
@@ -48,7 +50,7 @@ def load(chat: str, agent: str, seconds: float) -> Service:
 def _served(name: str, factory: str, port: int, environment: dict[str, str]) -> Service:
     address = ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "3"]
     command = [sys.executable, "-m", "uvicorn", "--factory", factory, *address]
-    return Service(name, command, lambda log: net.http_answers(f"{_url(port)}/healthz"), environment)
+    return Service(name, command, lambda log: "Application startup complete" in log, environment)
 
 
 def _url(port: int) -> str:

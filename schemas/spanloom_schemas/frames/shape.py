@@ -39,6 +39,15 @@ def dtype(avro: Any) -> pl.DataType:
     return pl.String() if avro["type"] == "enum" else _PRIMITIVE[avro["type"]]
 
 
+def record_lists(fields: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of fields that are (nullable) arrays of (nullable) records, the record's schema."""
+    kinds = {field["name"]: _not_null(field["type"]) for field in fields}
+    items = {
+        name: _not_null(kind["items"]) for name, kind in kinds.items() if isinstance(kind, dict) and "items" in kind
+    }
+    return {name: item for name, item in items.items() if isinstance(item, dict)}
+
+
 def bare(avro: Any) -> Any:
     """The schema as polars' reader wants it: without doc, default and namespace, an enum as the int that it is."""
     if isinstance(avro, list):

@@ -1,0 +1,138 @@
+"""The summary of a trace: totals, stages, critical path, from its spans."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import polars as pl
+
+from spanloom_schemas import codec
+from spanloom_schemas.frames import paths, shape
+
+MAX_STEPS = 100
+"""Steps of a critical path that a summary keeps: those with the longest self time."""
+
+_FIRST = ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "prompt_id", "block_reason")
+_SUMS = (
+    *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
+    *("system_tokens", "instructions_tokens", "few_shot_tokens", "context_tokens", "user_tokens", "cost"),
+)
+_TREE = ("span_id", "parent_id", "kind", "start", "end")
+_LLM_FIRST_TOKEN = pl.when(pl.col("kind") == "llm").then(pl.col("start") + pl.col("ttft"))
+_TIMED = pl.col("kind") != "feedback"
+
+
+def columns() -> dict[str, pl.DataType]:
+    """Columns of a summary: those of the Trace schema."""
+    return shape.columns(shape.items(codec.newest("trace_batch").source))
+
+
+def summarise(spans: pl.DataFrame, keys: Sequence[str] = ("trace_id",)) -> pl.DataFrame:
+    """One row a trace, in order of its first appearance: `keys`, then the columns of the Trace schema.
+
+    `spans` is a derived span frame, in any order; `keys` are the columns that tell traces apart. A span id counts once:
+    the copy of the earliest offset, then position. Integers only, ties go by span id, so any order gives the same row.
+
+    The top (see `paths.tree`) gives service, environment, name, status (error or ok) and the start for ttft (ns to the
+    first token of any llm span); request_id, session, user, tenant, experiment, run, prompt (its version with it) and
+    block_reason are the top's or else the first there is. start, end and duration leave feedback out. cost is the sum
+    of the known costs, with `unpriced` spans beside it. stages: by kind, sum of durations and of self times.
+    critical_path: the MAX_STEPS longest steps, in order of time. scores: the latest by name. first_offset: the lowest.
+    state: partial where there is no span without a parent (reason no_root) or where a parent is missing (orphans).
+    """
+    traces = spans.select(keys).unique(maintain_order=True).with_row_index("trace")
+    rows = paths.tree(_rows(spans, keys, traces))
+    rows = rows.with_columns(paths.self_times(rows))
+    found = traces
+    for part in (_totals(rows), _models(rows), _stages(rows), _path(rows), _scores(rows)):
+        found = found.join(part, on="trace", how="left", maintain_order="left")
+    wanted = columns()
+    others = [key for key in keys if key not in wanted]
+    return found.select(*others, *(pl.col(name).cast(kind) for name, kind in wanted.items()))
+
+
+def _rows(spans: pl.DataFrame, keys: Sequence[str], traces: pl.DataFrame) -> pl.DataFrame:
+    """The spans with the number of their trace, each id once, by trace, start and span id."""
+    rows = spans.join(traces, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    if rows.select("trace", "span_id").is_duplicated().any():
+        rows = rows.sort("offset", "position").unique(["trace", "span_id"], keep="first", maintain_order=True)
+    return rows.sort("trace", "start", "span_id")
+
+
+def _totals(rows: pl.DataFrame) -> pl.DataFrame:
+    ordered = rows.sort("trace", ~pl.col("top"), maintain_order=True)
+    parentless = pl.col("parent_id").is_null() & _TIMED
+    orphan = pl.col("parent_id").is_not_null() & pl.col("parent").is_null() & ~pl.col("top")
+    begin, end = pl.when(_TIMED).then("start"), pl.when(_TIMED).then("end")
+    version = pl.when(pl.col("prompt_id").is_not_null()).then(pl.col("prompt_version").fill_null(""))
+    found = ordered.group_by("trace", maintain_order=True).agg(
+        pl.col("offset").min().alias("first_offset"),
+        pl.len().alias("spans"),
+        pl.col("environment", "service", "name", "status").first(),
+        pl.coalesce(begin.min(), pl.col("start").min()).alias("start"),
+        pl.coalesce(end.max(), pl.col("end").max()).alias("end"),
+        pl.col("start").first().alias("top_start"),
+        _LLM_FIRST_TOKEN.min().alias("first_token"),
+        parentless.any().alias("rooted"),
+        orphan.any().alias("orphaned"),
+        pl.col("error").sum().alias("errors"),
+        pl.col("blocked").sum().alias("blocks"),
+        pl.col(*_FIRST).first(ignore_nulls=True),
+        version.first(ignore_nulls=True).alias("prompt_version"),
+        pl.col(*_SUMS).sum(),
+        pl.col("cached").sum().alias("cache_hits"),
+        pl.col("documents").list.len().sum().alias("documents"),
+        pl.col("documents").list.eval(pl.element().struct.field("cited")).list.sum().sum().alias("cited"),
+        (pl.col("cost_status") == "unpriced").sum().alias("unpriced"),
+        (pl.col("usage") == "estimated").sum().alias("estimated"),
+    )
+    reason = pl.when(~pl.col("rooted")).then(pl.lit("no_root")).when("orphaned").then(pl.lit("orphans"))
+    return found.with_columns(
+        duration=(pl.col("end") - pl.col("start")).clip(0, None),
+        ttft=(pl.col("first_token") - pl.col("top_start")).clip(0, None),
+        state=pl.when(reason.is_null()).then(pl.lit("complete")).otherwise(pl.lit("partial")),
+        reason=reason,
+        status=pl.when(pl.col("status") == "error").then(pl.lit("error")).otherwise(pl.lit("ok")),
+        prompt_version=pl.col("prompt_version").replace("", None),
+    )
+
+
+def _models(rows: pl.DataFrame) -> pl.DataFrame:
+    used = rows.select("trace", "model").drop_nulls().unique().sort("trace", "model")
+    return used.group_by("trace").agg(pl.col("model").alias("models"))
+
+
+def _stages(rows: pl.DataFrame) -> pl.DataFrame:
+    stages = rows.group_by("trace", "kind").agg(pl.len().alias("spans"), pl.col("duration", "self").sum())
+    return _listed(stages.sort("trace", "kind"), "stages")
+
+
+def _path(rows: pl.DataFrame) -> pl.DataFrame:
+    steps = paths.critical_path(rows)
+    steps = pl.concat(
+        [rows.select("trace", "span_id", "name", "kind")[steps["row"]], steps.select("self")], how="horizontal"
+    )
+    long = steps.group_by("trace").len().filter(pl.col("len") > MAX_STEPS)
+    if long.height:
+        rank = pl.struct(-pl.col("self"), "span_id").rank("ordinal").over("trace")
+        steps = steps.filter(rank <= MAX_STEPS)
+    return _listed(steps, "critical_path")
+
+
+def _scores(rows: pl.DataFrame) -> pl.DataFrame:
+    scored = rows.filter(pl.col("scores").list.len() > 0).sort("end", "span_id").select("trace", "scores")
+    each = scored.explode("scores").select("trace", pl.col("scores").struct.unnest())
+    last = each.group_by("trace", "name", maintain_order=True).agg(pl.col("value").last())
+    return _listed(last.sort("trace", "name"), "scores")
+
+
+def _listed(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Rows as one list of records a trace, in the shape the schema gives that column."""
+    fields = [pl.col(name).cast(kind) for name, kind in _records()[column].items()]
+    return rows.group_by("trace").agg(pl.struct(fields).alias(column))
+
+
+@cache
+def _records() -> dict[str, dict[str, pl.DataType]]:
+    """The fields of the summary's columns that are lists of records."""
+    fields = shape.items(codec.newest("trace_batch").source)["fields"]
+    return {name: shape.columns(record) for name, record in shape.record_lists(fields).items()}

@@ -10,6 +10,7 @@ from spanloom_schemas.codec import CodecError
 from spanloom_schemas.frames.splice import Decoded
 
 from spanloom_processors.commits import Point
+from spanloom_processors.compacted import Record
 from spanloom_processors.core.alerts.engine import Engine
 from spanloom_processors.core.alerts.records import Alert, SafePoint, alert_key, hour_key
 from spanloom_processors.core.alerts.rules import Rule
@@ -29,11 +30,11 @@ class Alerting:
         self._rules = rules
         self.engine = Engine(rules)
 
-    def restore(self, alerts: Iterable[bytes], hours: Iterable[bytes], committed: Point | None) -> None:
+    def restore(self, alerts: Iterable[Record], hours: Iterable[Record], committed: Point | None) -> None:
         """Begin from the records of llm.alerts and llm.hours and the group's commit of llm.panes."""
         judged = SafePoint.judged_from(committed.metadata if committed else None)
         self.engine = Engine(self._rules)
-        self.engine.restore(_data(alerts), _data(hours), judged)
+        self.engine.restore(readable(alerts), readable(hours), judged)
 
     def fold_panes(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.panes; returns what is to be stored before `point()` may be committed."""
@@ -61,9 +62,10 @@ def _alert(alert: Alert) -> Outgoing:
     return Outgoing(ALERTS, 0, alert_key(alert), codec.encode("alert", dict(alert)))
 
 
-def _data(values: Iterable[bytes]) -> Iterator[Any]:
-    for value in values:
+def readable(records: Iterable[Record]) -> Iterator[Any]:
+    """The data of records; one that cannot be read is left out, and logged."""
+    for record in records:
         try:
-            yield codec.decode(value)[2]
+            yield codec.decode(record.value)[2]
         except CodecError as error:
             log.warning("a record to begin from cannot be read and is left out: %s", error)

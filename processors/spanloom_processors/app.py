@@ -15,6 +15,17 @@ POLL_RECORDS = 200  # ~20 000 spans: a fold of a tenth of a second
 POLLS_BUFFERED = 4
 
 
+class App(faust.App):  # type: ignore[misc]
+    """A Faust application that crashes with its agents.
+
+    What an agent raises is no matter of data (unreadable messages raise nothing). Faust would start the agent again
+    behind the poll that raised; whoever supervises the process starts it again at the safe offsets.
+    """
+
+    async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
+        await self.crash(exc)
+
+
 def credentials(settings: ProcessorSettings) -> Any:
     """What Faust needs for TLS and SASL.
 
@@ -32,10 +43,10 @@ def credentials(settings: ProcessorSettings) -> Any:
     return SSLCredentials(context=context) if protocol == "SSL" else None
 
 
-def build(settings: ProcessorSettings, owner: Owner) -> faust.App:
+def build(settings: ProcessorSettings, owner: Owner) -> App:
     """An application without agents, which asks `owner` where to read from. Call it inside the running event loop."""
     brokers = [f"kafka://{address.strip()}" for address in settings.kafka_bootstrap.split(",")]
-    app = faust.App(
+    app = App(
         settings.processor_group,
         broker=brokers,
         broker_credentials=credentials(settings),

@@ -9,7 +9,8 @@ from faust.types import TP
 
 from spanloom_processors.commits import Point
 
-DESCRIBE_TIMEOUT_S = 20.0
+DESCRIBE_TIMEOUT_S = 10.0
+QUIET = {"log_level": "2"}  # what fails is raised; librdkafka would log each attempt besides
 
 
 class Assigned(NamedTuple):
@@ -50,7 +51,7 @@ def describe_topics(librdkafka: Mapping[str, str], topics: Iterable[str]) -> dic
 
     aiokafka 0.14 speaks no version of the metadata protocol that carries topic ids, so this asks by librdkafka.
     """
-    admin = AdminClient({**librdkafka, "client.id": "spanloom-processor-describe"})
+    admin = AdminClient({**librdkafka, **QUIET, "client.id": "spanloom-processor-describe"})
     described = admin.describe_topics(TopicCollection(list(topics)), request_timeout=DESCRIBE_TIMEOUT_S)
-    facts = {name: future.result(DESCRIBE_TIMEOUT_S) for name, future in described.items()}
+    facts = {name: future.result() for name, future in described.items()}
     return {name: TopicFacts(str(topic.topic_id), len(topic.partitions)) for name, topic in facts.items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from confluent_kafka import KafkaException
-from prometheus_client import start_http_server
+from prometheus_client import disable_created_metrics, start_http_server
 from spanloom_schemas.prices.book import Book
 from spanloom_schemas.settings import SettingsError, read
 
@@ -19,6 +19,7 @@ from spanloom_processors.alerting import ALERTS, HOURS
 from spanloom_processors.assignment import describe_topics
 from spanloom_processors.core.alerts.rules import Rule, RuleError, parse
 from spanloom_processors.dead_letters import TOPIC as DEAD_LETTERS
+from spanloom_processors.delivery.route import Route, default_route
 from spanloom_processors.emit import PANES, TRACES
 from spanloom_processors.metrics import Metrics
 from spanloom_processors.settings import ProcessorSettings
@@ -38,9 +39,11 @@ def processor() -> None:
         settings = read(ProcessorSettings)
         book = Book.load(settings.prices_file or None)
         rules = parse(_rules(settings.rules_file))
+        _route(settings)
     except (SettingsError, RuleError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     logs.configure()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     sys.exit(asyncio.run(serve(settings, book, rules)))
 
 
@@ -52,7 +55,7 @@ async def serve(settings: ProcessorSettings, book: Book, rules: list[Rule]) -> i
     await _check_topics(settings)
     metrics = Metrics()
     server = _listen(settings, metrics)
-    worker = Worker(settings, book, rules, metrics)
+    worker = Worker(settings, book, rules, lambda: _route(settings), metrics)
     agents.register(worker)
     watching = watchdog.watch(worker.vitals, settings.watchdog_s)
     try:
@@ -106,6 +109,11 @@ def _listen(settings: ProcessorSettings, metrics: Metrics) -> Any:
             f"cannot serve /metrics on {address}: {error.strerror}; set SPANLOOM_METRICS_PORT"
         ) from None
     return server
+
+
+def _route(settings: ProcessorSettings) -> Route:
+    key = settings.pagerduty_routing_key.reveal()
+    return default_route(settings.alertmanager_url, key, settings.webhook_url)
 
 
 def _rules(path: str) -> str:

@@ -7,6 +7,7 @@ safe (`commits.py`), with metadata. The rest of Faust is untouched. tests/proces
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
@@ -20,6 +21,8 @@ from faust.types import TP, AppT, ConsumerMessage
 from spanloom_processors.assignment import Assigned, Owner, TopicFacts
 from spanloom_processors.commits import Commits, Point
 from spanloom_processors.watchdog import Vital
+
+log = logging.getLogger(__name__)
 
 FETCH_WAIT_MS = 250  # how long the broker holds an empty fetch; an idle partition's progress is at most this old
 REVOKE_TIMEOUT_S = 5.0
@@ -114,7 +117,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 {TopicPartition(*tp): OffsetAndMetadata(*point) for tp, point in points.items()}
             )
         except (KafkaError, IllegalStateError) as error:
-            self.log.warning("the broker refused a commit, which will be tried again: %s", error)
+            log.warning("the broker refused a commit, which will be tried again: %s", error)
             return False
         commits.done(points)
         return True
@@ -198,7 +201,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 await self.owner.revoking()
                 await self.commit()
         except Exception as error:
-            self.log.warning("leaving partitions without a last commit, the next worker replays more: %r", error)
+            log.warning("leaving partitions without a last commit, the next worker replays more: %r", error)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Ask for each partition's commit and bounds, and let the application say where to read from."""

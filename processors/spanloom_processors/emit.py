@@ -52,7 +52,7 @@ def panes(source: Source, emission: Emission, passed: int, sent_ns: int) -> Iter
         "overflow": [{"reason": reason, "spans": spans} for reason, spans in emission.overflow.items()],
     }
     early = header | {"progress": passed}
-    *before, (revision, rows) = _by_revision(emission.panes) or [(source.revision, emission.panes.drop("revision"))]
+    *before, (revision, rows) = _by_revision(emission.panes) or [(source.revision, emission.panes)]
     for number, part in before:
         for message in _encode("pane_batch", early | {"revision": number}, early | {"revision": number}, part):
             yield Outgoing(PANES, 0, None, message)
@@ -89,7 +89,7 @@ def _header(source: Source, emission: Emission, sent_ns: int) -> Header:
 
 
 def _by_revision(rows: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
-    parts = rows.partition_by("revision", maintain_order=True)
+    parts = rows.partition_by("revision", maintain_order=True) if rows.height else []
     return [(part["revision"][0], part.drop("revision")) for part in parts]
 
 

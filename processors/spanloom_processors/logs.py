@@ -4,11 +4,14 @@ import logging
 
 FORMAT = "%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
 # Faust, mode and aiokafka log every step of every rebalance at INFO, and lost connections, which are retried, at ERROR.
+# Our subclasses of Faust's services log as the modules that they are in.
 LIBRARIES = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     "aiokafka": logging.CRITICAL,
-    "stamina": logging.WARNING,
+    "stamina": logging.ERROR,
+    "spanloom_processors.app": logging.WARNING,
+    "spanloom_processors.consumer": logging.WARNING,
 }
 
 

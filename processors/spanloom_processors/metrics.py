@@ -87,6 +87,11 @@ class Metrics:
         for (topic, partition), vital in vitals.items():
             self.lag.labels(topic, partition).set(max(vital.end - vital.position, 0))
 
+    def delivered(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Deliveries of alerts so far, by target and outcome."""
+        for (target, outcome), so_far in list(counts.items()):
+            self.deliveries.labels(target, outcome).inc(self._more((id(counts), target, outcome), so_far))
+
     def forget(self) -> None:
         """All partitions were taken away."""
         self._told.clear()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from faust.types import TP
-from spanloom_schemas.frames.splice import Decoded
+from spanloom_schemas.frames.splice import Dead, Decoded
 from spanloom_schemas.prices.book import Book
 
 from spanloom_processors import app as faust_app
@@ -15,11 +15,14 @@ from spanloom_processors import compacted, dead_letters, emit
 from spanloom_processors.alerting import ALERTS, HOURS, PANES_TP, Alerting
 from spanloom_processors.assignment import Assigned
 from spanloom_processors.commits import Point
+from spanloom_processors.compacted import Record
 from spanloom_processors.consumer import Consumer, Poll
 from spanloom_processors.core.alerts.rules import Rule
 from spanloom_processors.deliver import deliver
+from spanloom_processors.delivery.route import Route
 from spanloom_processors.emit import PANES, TRACES, Outgoing
 from spanloom_processors.metrics import Metrics
+from spanloom_processors.notifying import ALERTS_TP, Notifying
 from spanloom_processors.settings import ProcessorSettings
 from spanloom_processors.spans import TOPIC as SPANS
 from spanloom_processors.spans import Spans
@@ -33,8 +36,16 @@ T = TypeVar("T")
 class Worker:
     """The owner of a Faust application's partitions. Make it inside the running event loop."""
 
-    def __init__(self, settings: ProcessorSettings, book: Book, rules: Sequence[Rule], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: ProcessorSettings,
+        book: Book,
+        rules: Sequence[Rule],
+        route: Callable[[], Route],
+        metrics: Metrics,
+    ) -> None:
         self.metrics = metrics
+        self.notifying = Notifying(route)
         self.spans = Spans(book)
         self.alerting = Alerting(rules)
         self._librdkafka = settings.librdkafka()
@@ -69,16 +80,23 @@ class Worker:
             await self.store(self.alerting.fold_traces(decoded))
         self._declare(poll.tp, Point(poll.position))
 
+    async def take_alerts(self, poll: Poll) -> None:
+        """Hand a poll of llm.alerts to the notifier; the commit follows when they are delivered."""
+        await self._bury(poll, self.notifying.take(poll))
+
     async def _read(self, schema: str, poll: Poll, derive: Callable[[Decoded], T]) -> list[tuple[Decoded, T]]:
         """Decode a poll and derive from it; dead letters are stored before this returns, so before any commit."""
         read, dead = dead_letters.read(schema, poll.messages, derive)
+        await self._bury(poll, dead)
+        return read
+
+    async def _bury(self, poll: Poll, dead: Sequence[Dead]) -> None:
         for message in dead:
             self.metrics.dead.labels(message.reason).inc()
             log.warning(
                 "dead letter topic=%s partition=%d offset=%d reason=%s", *poll.tp, message.offset, message.reason
             )
         await self.store(dead_letters.letters(poll, self._topic_ids.get(poll.tp.topic, ""), dead))
-        return read
 
     async def store(self, messages: Iterable[Outgoing]) -> None:
         """Send messages and wait until they are stored."""
@@ -96,6 +114,7 @@ class Worker:
         """Send what changed, then say that time passes."""
         await self.emit()
         await self._tick(int(time.time() * 1000))
+        self._notified()
         self.metrics.read_up_to(self.consumer.vitals())
 
     async def emit(self) -> None:
@@ -119,25 +138,35 @@ class Worker:
                 outgoing += self.alerting.idle_traces(tp.partition, idle)
         await self.store(outgoing)
 
+    def _notified(self) -> None:
+        """Declare what is delivered of llm.alerts, if it is this worker's."""
+        if (failure := self.notifying.failure()) is not None:
+            raise failure
+        if ALERTS_TP in self.consumer.positions():
+            self._declare(ALERTS_TP, self.notifying.point())
+            self.metrics.delivered(self.notifying.counts)
+
     # What happens at a rebalance.
 
     async def assigned(self, partitions: Mapping[TP, Assigned]) -> Mapping[TP, int]:
         """Take partitions; returns where to read each from."""
         self._topic_ids = {tp.topic: facts.topic_id for tp, facts in partitions.items()}
+        positions = {tp: self._resume(tp, facts) for tp, facts in partitions.items()}
+        alerts = await self._whole(ALERTS)
         if any(tp.topic in (PANES, TRACES) for tp in partitions):
-            await self._restore_alerting(partitions.get(PANES_TP))
-        return {tp: self._resume(tp, facts) for tp, facts in partitions.items()}
+            panes = partitions.get(PANES_TP)
+            self.alerting.restore(alerts, await self._whole(HOURS), panes.committed if panes else None)
+        if ALERTS_TP in partitions:
+            self.notifying.start(alerts, positions[ALERTS_TP])
+        return positions
 
     def _resume(self, tp: TP, facts: Assigned) -> int:
         if tp.topic == SPANS:
             return self.spans.assign(tp, facts)
         return max(facts.committed.offset, facts.log_start) if facts.committed else facts.log_start
 
-    async def _restore_alerting(self, panes: Assigned | None) -> None:
-        alerts, hours = await asyncio.gather(
-            *[asyncio.to_thread(compacted.read_whole, self._librdkafka, topic) for topic in (ALERTS, HOURS)]
-        )
-        self.alerting.restore(alerts, hours, panes.committed if panes else None)
+    async def _whole(self, topic: str) -> list[Record]:
+        return await asyncio.to_thread(compacted.read_whole, self._librdkafka, topic)
 
     async def revoking(self) -> None:
         """Say the last of what was folded."""
@@ -146,6 +175,7 @@ class Worker:
     def revoked(self) -> None:
         """Forget the partitions."""
         self.spans.clear()
+        self.notifying.stop()
         self.metrics.forget()
 
     async def leave(self) -> None:

@@ -1,0 +1,123 @@
+"""Span batches like those of real services, made fast: a few shapes of traces encoded once, ids and times put in by the byte.
+
+A trace is ten spans of a chat request: retrieval, rerank, prompt, three model calls, a tool, safety, an answer. A message
+holds 100 spans of ten traces that begin in it and of ten that began in the message before.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+
+from spanloom_schemas import codec
+
+SPANS_A_MESSAGE = 100
+SPANS_A_TRACE = 10
+BEGINNING = 6  # spans of a trace that are in its first message
+SHAPES = 64
+TRACE, SPAN, ROOT = "T" * 32, "S" * 16, "R" * 16
+START, END = 1_111_111_111_111_111_111, 1_222_222_222_222_222_222
+MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o3")
+STAGES = (
+    ("request", "server"), ("retrieval", "client"), ("rerank", "internal"), ("prompt", "internal"), ("llm", "client"),
+    ("llm", "client"), ("tool", "client"), ("llm", "client"), ("safety", "internal"), ("postproc", "internal"),
+)  # fmt: skip
+
+Piece = tuple[bytes, bytes, bytes, bytes, bytes, int, int]
+"""What is before the trace id, span id, parent, times, and behind them; start and end in ns before now."""
+
+
+def batches(spans: int, seed: int = 1) -> Iterator[bytes]:
+    """Encoded messages of so many spans in all, whose spans end now (when the iterator gets there)."""
+    rnd = random.Random(seed)
+    shapes = [[_piece(rnd, stage) for stage in range(SPANS_A_TRACE)] for _ in range(SHAPES)]
+    head, count = _header(), _varint(-SPANS_A_MESSAGE)
+    traces = SPANS_A_MESSAGE // SPANS_A_TRACE
+    begun: list[tuple[bytes, int]] = []
+    for number in range(spans // SPANS_A_MESSAGE):
+        now = time.time_ns() // 20_000_000 * 20_000_000  # so that `_times` can remember
+        fresh = [(b"%08x%024x" % (seed, number * traces + n), (number * traces + n) % SHAPES) for n in range(traces)]
+        body = [_span(shapes[shape][n], trace, n, now) for trace, shape in fresh for n in range(BEGINNING)]
+        ended = begun or fresh
+        body += [_span(shapes[shape][n], trace, n, now) for trace, shape in ended for n in range(BEGINNING, 10)]
+        begun = fresh
+        block = b"".join(body)
+        yield b"".join((head, count, _varint(len(block)), block, b"\0"))
+
+
+def _span(piece: Piece, trace: bytes, number: int, now: int) -> bytes:
+    before, ids, parent, kinds, rest, start, end = piece
+    own, root = trace[-12:] + b"%04x" % number, trace[-12:] + b"0000"
+    return b"".join((before, trace, ids, own, parent, root if number else b"", kinds, _times(now, start, end), rest))
+
+
+_remembered: dict[tuple[int, int], bytes] = {}
+_remembered_at = 0
+
+
+def _times(now: int, start: int, end: int) -> bytes:
+    global _remembered, _remembered_at
+    if now != _remembered_at:
+        _remembered, _remembered_at = {}, now
+    if (start, end) not in _remembered:
+        _remembered[start, end] = _varint(now - start) + _varint(now - end)
+    return _remembered[start, end]
+
+
+def _piece(rnd: random.Random, stage: int) -> Piece:
+    kind, otel_kind = STAGES[stage]
+    duration = int(rnd.lognormvariate(19.5 if kind in ("llm", "request") else 16, 0.6))
+    end = rnd.randrange(10**9)
+    span = {
+        "trace_id": TRACE, "span_id": SPAN, "parent_id": ROOT if stage else None, "parent_remote": False,
+        "name": f"{kind}.{rnd.randrange(3)}", "kind": kind, "otel_kind": otel_kind, "start": START, "end": END,
+        "status": "error" if rnd.random() < 0.02 else "ok", "error_type": None,
+        "context": {
+            "request_id": f"{rnd.getrandbits(64):016x}", "session_id": f"s-{rnd.randrange(1000)}",
+            "user": f"k1:{rnd.getrandbits(64):016x}", "tenant": rnd.choice(("acme", "globex")), "experiment": None,
+            "run_id": None, "dataset_id": None,
+        },
+        "prompt": None, "llm": None, "retrieval": None, "tool_name": "search" if kind == "tool" else None,
+        "block_reason": "pii" if kind == "safety" and rnd.random() < 0.05 else None, "scores": [], "events": [],
+        "links": [], "attributes": [{"key": "http.route", "value": "/chat"}], "payload": None,
+    }  # fmt: skip
+    if kind == "llm":
+        span["llm"] = {
+            "provider": "openai", "request_model": rnd.choice(MODELS), "response_model": None, "model_version": None,
+            "service_tier": None, "temperature": 0.2, "top_p": None, "max_tokens": 1024, "usage": "measured",
+            "input_tokens": rnd.randrange(200, 4000), "cache_read_tokens": rnd.choice((0, 1024)),
+            "cache_write_tokens": 0, "output_tokens": rnd.randrange(20, 800), "reasoning_tokens": 0, "cached": False,
+            "batch_size": None, "time_to_first_token": duration // 4, "finish_reasons": ["stop"],
+        }  # fmt: skip
+        span["prompt"] = {
+            "id": "answer", "version": "7", "context_truncated": False, "system_tokens": 120, "instructions_tokens": 80,
+            "few_shot_tokens": 0, "context_tokens": 1500, "user_tokens": 40,
+        }  # fmt: skip
+    if kind == "retrieval":
+        documents = [{"id": f"doc-{n}", "score": rnd.random(), "cited": n < 2} for n in range(5)]
+        span["retrieval"] = {"k": 5, "documents": documents}
+    encoded = codec.encode("span_batch", {**_HEADER, "spans": [span]})[len(_header()) + 1 : -1]
+    before, rest = encoded.split(TRACE.encode())
+    ids, rest = rest.split(SPAN.encode())
+    parent, rest = rest.split(ROOT.encode()) if stage else (b"", rest)
+    kinds, rest = rest.split(_varint(START) + _varint(END))
+    return before, ids, parent, kinds, rest, end + duration, end
+
+
+def _header() -> bytes:
+    return codec.encode("span_batch", {**_HEADER, "spans": []})[:-1]
+
+
+_HEADER = {
+    "producer": "bench", "epoch": 1, "sequence": 1, "service": "chat", "environment": "prod", "host": "host-1",
+    "version": "1.0", "sdk": "spanloom/0.1", "sent": 0, "made": 0, "dropped": [], "given_up": [], "last": False,
+}  # fmt: skip
+
+
+def _varint(number: int) -> bytes:
+    zigzag = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while zigzag >= 0x80:
+        out.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    out.append(zigzag)
+    return bytes(out)

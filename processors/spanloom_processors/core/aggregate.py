@@ -41,13 +41,14 @@ SUMS = ("spans", *COUNTS, *BUCKETS)
 # Above this many spans it is cheaper to drop first, group by group, what cannot be among the worst.
 _SORTED_AS_IT_IS = 1_000
 _WHY = {
-    "slow": ("duration", pl.lit(True)),
-    "error": ("duration", pl.col("error")),
-    "blocked": ("duration", pl.col("blocked")),
-    "costly": ("cost", pl.col("cost") > 0),
-    "slow_ttft": ("ttft", pl.lit(True)),
-    "slow_tpot": ("tpot", pl.lit(True)),
+    "slow": (pl.col("duration"), None),
+    "error": (pl.col("duration"), "error"),
+    "blocked": (pl.col("duration"), "blocked"),
+    "costly": (pl.when(pl.col("cost") > 0).then("cost"), None),
+    "slow_ttft": (pl.col("ttft"), None),
+    "slow_tpot": (pl.col("tpot"), None),
 }
+"""For each reason the value that ranks a span, null where the reason does not apply, and the column that marks its spans."""
 
 WIDE = {"group": pl.Int64, **dict.fromkeys(SUMS, pl.Int64)}
 """One row for each group: its integer sums."""
@@ -91,68 +92,81 @@ _WIDE = [
     pl.len().cast(pl.Int64).alias("spans"),
     *(value.sum().cast(pl.Int64).alias(name) for name, value in _COUNTED.items()),
 ]
+_OF = ("group", "start", "late_offset")
+_IDENTITY = pl.col("trace_id", "span_id")
+_SCORE = pl.col("scores").struct.field("value")
 _INDEX = {name: sketch.index(pl.col(name)).alias("index") for name in LATENCIES}
 _COUNT = pl.len().cast(pl.Int64).alias("count")
+_NO_SUM = pl.lit(0, pl.Int64).alias("sum")
+_NO_NAME = pl.lit(None, pl.String).alias("name")
+_NO_INDEX = pl.lit(None, pl.Int32).alias("index")
 
 
-def wide(spans: pl.LazyFrame) -> pl.LazyFrame:
+def wide(spans: pl.DataFrame) -> pl.DataFrame:
     """Spans with `group` as `WIDE`."""
-    return spans.group_by("group").agg(_WIDE).select(WIDE.keys())
+    return spans.group_by("group").agg(_WIDE)
 
 
-def tall(spans: pl.LazyFrame, scores: pl.LazyFrame, reasons: pl.LazyFrame) -> pl.LazyFrame:
-    """Spans with `group`, and their scores and block reasons one by one, as `TALL`."""
-    buckets = [
-        spans.select("group", _INDEX[name]).drop_nulls().group_by("group", "index").agg(_COUNT, fact=pl.lit(name))
-        for name in LATENCIES
-    ]
-    scored = scores.group_by("group", "name").agg(_COUNT, pl.col("sum").sum(), fact=pl.lit("scores"))
-    blocked = reasons.group_by("group", "name").agg(_COUNT, fact=pl.lit("block_reasons"))
-    return pl.concat([pl.LazyFrame(schema=TALL), *buckets, scored, blocked], how="diagonal")
-
-
-def add_wide(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
-    """Partial rows of the same groups as one row a group."""
+def add_wide(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Partial sums of the same groups as one."""
     return pl.concat(parts).group_by("group").agg(pl.col(SUMS).sum())
 
 
-def add_tall(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+def tall(spans: pl.DataFrame, scores: pl.DataFrame, reasons: pl.DataFrame) -> pl.DataFrame:
+    """Spans with `group`, and their scores and block reasons one by one, as `TALL`."""
+    parts = [_sketched(spans, name) for name in LATENCIES if spans[name].null_count() < spans.height]
+    if scores.height:
+        total = pl.col("sum").sum()
+        parts.append(scores.group_by("group", "name").agg(_NO_INDEX, _COUNT, total, fact=pl.lit("scores")))
+    if reasons.height:
+        parts.append(reasons.group_by("group", "name").agg(_NO_INDEX, _COUNT, _NO_SUM, fact=pl.lit("block_reasons")))
+    return pl.concat([part.select(TALL.keys()) for part in parts])
+
+
+def _sketched(spans: pl.DataFrame, name: str) -> pl.DataFrame:
+    buckets = spans.select("group", _INDEX[name]).drop_nulls()
+    return buckets.group_by("group", "index").agg(_NO_NAME, _COUNT, _NO_SUM, fact=pl.lit(name))
+
+
+def add_tall(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Partial tallies of the same groups as one."""
     return pl.concat(parts).group_by("group", "fact", "index", "name").agg(pl.col("count", "sum").sum())
 
 
-def worst(spans: pl.DataFrame) -> pl.LazyFrame:
+def worst(spans: pl.DataFrame) -> pl.DataFrame:
     """Spans with `group` as `WORST`."""
     parts = []
-    for why, (value, which) in _WHY.items():
-        some = spans.lazy().filter(which & pl.col(value).is_not_null())
-        found = some.select("group", pl.lit(why).alias("why"), pl.col(value).alias("value"), "trace_id", "span_id")
-        if spans.height > _SORTED_AS_IT_IS:
+    for why, (value, marked) in _WHY.items():
+        found = spans.select("group", _IDENTITY, why=pl.lit(why), value=value)
+        if marked:
+            found = found.filter(spans[marked])
+        if found["value"].null_count():
+            found = found.drop_nulls("value")
+        if found.height > _SORTED_AS_IT_IS:
             found = found.filter(pl.col("value") >= pl.col("value").top_k(KEPT).min().over("group"))
         parts.append(found)
-    return add_worst(parts)
+    return add_worst([part.select(WORST.keys()) for part in parts if part.height])
 
 
-def add_worst(parts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+def add_worst(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The first of each group and reason by (value descending, span id, trace id)."""
     order = ["group", "why", "value", "span_id", "trace_id"]
     ranked = pl.concat(parts).sort(order, descending=[False, False, True, False, False])
     return ranked.filter(pl.int_range(pl.len()).over("group", "why") < KEPT)
 
 
-_OF = ("group", "start", "late_offset")
-_SCORE = pl.col("scores").struct.field("value")
-
-
 def scores_of(spans: pl.DataFrame) -> pl.DataFrame:
     """The finite scores of spans one by one, in order: `group`, `start`, `late_offset`, `name`, `sum` (millionths)."""
-    some = spans.filter(pl.col("scores").list.len() > 0).lazy()
-    each = some.select(*_OF, "scores").explode("scores").filter(_SCORE.is_finite() & (_SCORE.abs() <= SCORE_LIMIT))
+    some = spans.select(*_OF, "scores").filter(pl.col("scores").list.len() > 0)
+    if some.is_empty():
+        return some
+    each = some.explode("scores").filter(_SCORE.is_finite() & (_SCORE.abs() <= SCORE_LIMIT))
     name = pl.col("scores").struct.field("name").alias("name")
-    return each.select(*_OF, name, (_SCORE * SCORE_UNIT).round().cast(pl.Int64).alias("sum")).collect()
+    return each.select(*_OF, name, (_SCORE * SCORE_UNIT).round().cast(pl.Int64).alias("sum"))
 
 
 def reasons_of(spans: pl.DataFrame) -> pl.DataFrame:
     """The block reasons of spans one by one, in order: `group`, `start`, `late_offset`, `name`."""
-    named = spans.lazy().select(*_OF, pl.col("block_reason").alias("name"))
-    return named.filter(pl.col("name").is_not_null()).collect()
+    if spans["block_reason"].null_count() == spans.height:
+        return spans.clear()
+    return spans.select(*_OF, pl.col("block_reason").alias("name")).drop_nulls("name")

@@ -103,10 +103,9 @@ class Panes:
         spans = self._grouped(spans)
         scores = self._named(aggregate.scores_of(spans), "scores")
         reasons = self._named(aggregate.reasons_of(spans), "block_reasons")
-        tall = aggregate.tall(spans.lazy(), scores.lazy(), reasons.lazy())
-        parts = pl.collect_all([aggregate.wide(spans.lazy()), tall, aggregate.worst(spans)])
-        for held, part in zip((self._wide, self._tall, self._worst), parts, strict=True):
-            held.append(part)
+        self._wide.append(aggregate.wide(spans))
+        self._tall.append(aggregate.tall(spans, scores, reasons))
+        self._worst.append(aggregate.worst(spans))
 
     def emit(self, frontier: int) -> pl.DataFrame:
         """Rows (`SCHEMA`) changed since the last call, late rows, and, as `final`, the panes that the frontier has passed."""
@@ -188,6 +187,8 @@ class Panes:
 
     def _named(self, found: pl.DataFrame, fact: str) -> pl.DataFrame:
         """With names past the bound of their pane as `other`."""
+        if found.is_empty():
+            return found
         on_time = found.filter(pl.col("late_offset").is_null()).select("start", "name")
         beyond = [name for name in on_time.unique(maintain_order=True).iter_rows() if not self._admits(fact, *name)]
         if not beyond:
@@ -206,25 +207,26 @@ class Panes:
         return name in names
 
     def _merge(self) -> None:
-        wide, tall, worst = ([part.lazy() for part in parts] for parts in (self._wide, self._tall, self._worst))
-        merged = [aggregate.add_wide(wide), aggregate.add_tall(tall), aggregate.add_worst(worst)]
-        self._wide, self._tall, self._worst = ([frame] for frame in pl.collect_all(merged))
+        self._wide = [aggregate.add_wide(self._wide)]
+        self._tall = [aggregate.add_tall(self._tall)]
+        self._worst = [aggregate.add_worst(self._worst)]
 
     def _rows(self, told: set[int], frontier: int) -> pl.DataFrame:
         keys = [(group, start, *key, late) for group in sorted(told) for start, key, late in [self._keys[group]]]
-        rows = pl.LazyFrame(keys, schema=_KEY_SCHEMA, orient="row")
-        tall = self._tall[0].lazy().join(rows.select("group"), on="group", how="semi")
-        lists = tall.sort("group", "fact", "index", "name").group_by("group").agg(_LISTED)
-        worst = (
-            self._worst[0].lazy().group_by("group", maintain_order=True).agg(pl.struct(_WORST_FIELDS).alias("worst"))
-        )
-        for facts in (self._wide[0].lazy(), lists, worst):
-            rows = rows.join(facts, on="group", how="left", maintain_order="left")
+        rows = pl.DataFrame(keys, schema=_KEY_SCHEMA, orient="row")
+        told_only = rows.select("group")
+        tall = self._tall[0].join(told_only, on="group", how="semi").sort("group", "fact", "index", "name")
+        worst = self._worst[0].join(told_only, on="group", how="semi", maintain_order="left")
+        facts = [
+            self._wide[0],
+            tall.group_by("group").agg(_LISTED),
+            worst.group_by("group", maintain_order=True).agg(pl.struct(_WORST_FIELDS).alias("worst")),
+        ]
+        for each in facts:
+            rows = rows.join(each, on="group", how="left", maintain_order="left")
         final = pl.col("late_offset").is_null() & (pl.col("start") + PANE_MS <= frontier)
         revision = revision_at(pl.col("start"), self._revisions)
-        return (
-            rows.with_columns(_ASSEMBLED).with_columns(final=final, revision=revision).select(SCHEMA.keys()).collect()
-        )
+        return rows.with_columns(*_ASSEMBLED, final=final, revision=revision).select(SCHEMA.keys())
 
     def _forget(self, groups: set[int], frontier: int) -> None:
         for group in groups:

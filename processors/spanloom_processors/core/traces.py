@@ -10,27 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import polars as pl
+from spanloom_schemas.frames import traces
 
 from spanloom_processors.core.bounds import Bounds
-from spanloom_processors.core.revisions import Revision, revision_at
+from spanloom_processors.core.columns import COLUMNS
+from spanloom_processors.core.revisions import Revision, revision_number
 
 QUIET_MS = 2_000
 IDLE_MS = 30_000
 AGE_MS = 30_000
 
-_JOIN_BELOW = 20_000
+_FRAMES = 8
+_ROOT = (pl.col("parent_id").is_null() & (pl.col("kind") != "feedback")).alias("root")
 _PAUSES = pl.col("clock").diff()
 _ARRIVALS = {
     "offset": pl.col("offset").first(),
     "before": pl.col("before").first(),
     "opened": pl.col("clock").first(),
-    "position": pl.col("position").first(),
+    "ordinal": pl.col("ordinal").first(),
     "last": pl.col("clock").last(),
     "last_offset": pl.col("offset").last(),
-    "last_position": pl.col("position").last(),
+    "last_ordinal": pl.col("ordinal").last(),
     "arrivals": pl.len(),
     "rooted": pl.col("root").any(),
     "pause": _PAUSES.max().fill_null(0),
@@ -41,14 +43,14 @@ _ARRIVALS = {
 
 @dataclass(slots=True)
 class Segment:
-    """An open trace. Clocks are log clocks (ms); `position` counts the partition's spans; `told`: spans when last emitted."""
+    """An open trace. Clocks are log clocks (ms); `ordinal` counts the partition's spans; `told`: spans when last emitted."""
 
     number: int
     offset: int
     before: int
     opened: int
     last: int
-    position: int
+    ordinal: int
     last_offset: int
     arrivals: int = 0
     rooted: bool = False
@@ -59,11 +61,9 @@ class Segment:
         return min(self.opened + AGE_MS, self.last + (QUIET_MS if self.rooted else IDLE_MS))
 
 
-class _Held(NamedTuple):
-    """Spans with their `segment`; `live` of them are in open segments."""
-
-    spans: pl.DataFrame
-    live: int
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {**traces.columns(), "revision": pl.Int32}
+"""Columns of trace rows: llm.traces' Trace and the `revision` that a message carries in its header."""
+_FACTS = {"segment": pl.Int64, "revision": pl.Int32, "bound": pl.String}
 
 
 class Traces:
@@ -74,59 +74,56 @@ class Traces:
         self._bounds = bounds
         self._revisions = revisions
         self._numbered = 0
-        self._position = 0
+        self._ordinal = 0
         self._open: dict[str, Segment] = {}
         self._closed: list[Segment] = []
-        self._held: list[_Held] = []
+        self._held: list[pl.DataFrame] = []  # spans with their `segment`
+        self._dead = 0  # how many of them are in closed segments
 
     def fold(self, spans: pl.DataFrame) -> None:
         """Fold derived spans in log order; each has the log `clock` of its message and the one `before` it."""
-        spans = spans.with_row_index("position", offset=self._position)
-        self._position += spans.height
-        arrivals = spans.select(
-            "trace_id", "offset", "before", "clock", "position", pl.col("parent_id").is_null().alias("root")
-        )
+        spans = spans.with_row_index("ordinal", offset=self._ordinal)
+        self._ordinal += spans.height
+        arrivals = spans.select("trace_id", "offset", "before", "clock", "ordinal", _ROOT)
         by_trace = arrivals.group_by("trace_id", maintain_order=True).agg(**_ARRIVALS)
-        numbers, torn = [], []
-        for arrived in by_trace.iter_rows():
-            segment = self._whole(*arrived)
-            numbers.append(segment.number if segment else None)
-            if segment is None:
-                torn.append(arrived[0])
-        lookup = by_trace.select("trace_id", pl.Series("segment", numbers, dtype=pl.Int64))
-        held = spans.join(lookup, on="trace_id", how="left", maintain_order="left")
+        whole = {arrived[0]: self._whole(*arrived) for arrived in by_trace.iter_rows()}
+        lookup = by_trace.select("trace_id", pl.Series("segment", whole.values(), dtype=pl.Int64))
+        held = spans.select(*COLUMNS, "clock", "ordinal").join(lookup, on="trace_id", how="left", maintain_order="left")
+        torn = [trace_id for trace_id, segment in whole.items() if segment is None]
         if torn:
-            held = held.update(self._walked(arrivals.filter(pl.col("trace_id").is_in(torn))), on="position")
-        self._held.append(_Held(held, held.height))
+            held = held.update(self._walked(arrivals.filter(pl.col("trace_id").is_in(torn))), on="ordinal")
+        self._held.append(held)
 
     def emit(self, log_clock: int, progress: int) -> pl.DataFrame:
         """Rows of the segments closed at this log clock, and of those that would be if it stood at `progress`."""
         still_open = {}
         for trace_id, segment in self._open.items():
-            if self._is_over(segment, log_clock, self._position):
+            if self._is_over(segment, log_clock, self._ordinal):
                 self._close(segment, log_clock)
             else:
                 still_open[trace_id] = segment
         self._open = still_open
         closed, self._closed = self._closed, []
         early = [each for each in still_open.values() if each.closes() <= progress and each.told < each.arrivals]
-        spans = self._taken(closed, early)
+        news = [each for each in closed if each.told < each.arrivals] + early
+        rows = self._rows(news)
         for segment in early:
             segment.told = segment.arrivals
-        return pl.DataFrame() if spans.is_empty() else self._rows(spans)
+        self._forget(closed)
+        return rows
 
     def needed(self) -> tuple[int, int] | None:
         """The first offset that an open trace needs, and the log clock before it."""
         return min(((each.offset, each.before) for each in self._open.values()), default=None)
 
-    def _is_over(self, segment: Segment, clock: int, position: int, offset: int | None = None) -> bool:
-        """Whether the segment ends before what comes at this log clock, position and offset; never within a message."""
+    def _is_over(self, segment: Segment, clock: int, ordinal: int, offset: int | None = None) -> bool:
+        """Whether the segment ends before what comes at this log clock, ordinal and offset; never within a message."""
         if offset == segment.last_offset:
             return False
         return (
             clock >= segment.closes()
             or segment.arrivals >= self._bounds.trace_spans
-            or position >= segment.position + self._bounds.held_spans
+            or ordinal >= segment.ordinal + self._bounds.held_spans
         )
 
     def _close(self, segment: Segment, clock: int) -> None:
@@ -142,111 +139,92 @@ class Traces:
         offset: int,
         before: int,
         opened: int,
-        position: int,
+        ordinal: int,
         last: int,
         last_offset: int,
-        last_position: int,
+        last_ordinal: int,
         arrivals: int,
         rooted: bool,
         pause: int,
         pause_rooted: int,
-    ) -> Segment | None:
-        """The one segment that takes all of a trace's arrivals; None if they may have to be cut."""
+    ) -> int | None:
+        """The number of the one segment that takes all of a trace's arrivals; None if they may have to be cut."""
         segment = self._open.get(trace_id)
-        if segment and self._is_over(segment, opened, position, offset):
+        if segment and self._is_over(segment, opened, ordinal, offset):
             return None
         was_rooted = bool(segment and segment.rooted)
-        first, first_position, held = (
-            (segment.opened, segment.position, segment.arrivals) if segment else (opened, position, 0)
+        first, first_ordinal, held = (
+            (segment.opened, segment.ordinal, segment.arrivals) if segment else (opened, ordinal, 0)
         )
         if (
             pause >= (QUIET_MS if was_rooted else IDLE_MS)
             or pause_rooted >= QUIET_MS
             or last >= first + AGE_MS
             or held + arrivals > self._bounds.trace_spans
-            or last_position >= first_position + self._bounds.held_spans
+            or last_ordinal >= first_ordinal + self._bounds.held_spans
         ):
             return None
         if segment is None:
-            segment = self._opened(trace_id, offset, before, opened, position)
+            segment = self._opened(trace_id, offset, before, opened, ordinal)
         segment.last, segment.last_offset = last, last_offset
         segment.arrivals += arrivals
         segment.rooted |= rooted
-        return segment
+        return segment.number
 
-    def _opened(self, trace_id: str, offset: int, before: int, clock: int, position: int) -> Segment:
+    def _opened(self, trace_id: str, offset: int, before: int, clock: int, ordinal: int) -> Segment:
         self._numbered += 1
-        segment = Segment(self._numbered, offset, before, clock, clock, position, offset)
+        segment = Segment(self._numbered, offset, before, clock, clock, ordinal, offset)
         self._open[trace_id] = segment
         return segment
 
     def _walked(self, arrivals: pl.DataFrame) -> pl.DataFrame:
-        """The segment of each arrival (`position`, `segment`) of traces that may have to be cut, one by one."""
+        """The segment of each arrival (`ordinal`, `segment`) of traces that may have to be cut, one by one."""
         numbers = []
-        for trace_id, offset, before, clock, position, root in arrivals.iter_rows():
+        for trace_id, offset, before, clock, ordinal, root in arrivals.iter_rows():
             segment = self._open.get(trace_id)
-            if segment and self._is_over(segment, clock, position, offset):
+            if segment and self._is_over(segment, clock, ordinal, offset):
                 self._close(segment, clock)
                 segment = None
             if segment is None:
-                segment = self._opened(trace_id, offset, before, clock, position)
+                segment = self._opened(trace_id, offset, before, clock, ordinal)
             segment.last, segment.last_offset = clock, offset
             segment.arrivals += 1
             segment.rooted |= root
             numbers.append(segment.number)
-        return arrivals.select("position", pl.Series("segment", numbers, dtype=pl.Int64))
+        return arrivals.select("ordinal", pl.Series("segment", numbers, dtype=pl.Int64))
 
-    def _taken(self, closed: list[Segment], early: list[Segment]) -> pl.DataFrame:
-        """The spans of segments, with `first_offset`; those of closed ones are held no longer."""
-        asked = [(each.number, each.offset, True, each.told < each.arrivals) for each in closed]
-        asked += [(each.number, each.offset, False, True) for each in early]
-        schema = {"segment": pl.Int64, "first_offset": pl.Int64, "closed": pl.Boolean, "news": pl.Boolean}
-        segments = pl.DataFrame(asked, schema=schema, orient="row")
-        found, kept = [], []
-        for held in self._held:
-            spans = held.spans.join(segments, on="segment", how="inner", maintain_order="left")
-            found.append(spans.filter("news"))
-            live = held.live - spans["closed"].sum()
-            kept.append(_Held(held.spans, live))
-        self._held = self._compact(kept)
-        return pl.concat(found) if found else pl.DataFrame()
-
-    def _compact(self, held: list[_Held]) -> list[_Held]:
-        """Without frames that are mostly closed traces, and with small ones joined: each span is copied a few times at most."""
-        numbers = pl.DataFrame({"segment": [each.number for each in self._open.values()]}, schema={"segment": pl.Int64})
-        dense = []
-        for each in held:
-            if each.live * 2 < each.spans.height:
-                each = _Held(each.spans.join(numbers, on="segment", how="semi", maintain_order="left"), each.live)
-            dense.append(each)
-        small = [each for each in dense if each.spans.height < _JOIN_BELOW]
-        large = [each for each in dense if each.spans.height >= _JOIN_BELOW]
-        if small:
-            large.append(_Held(pl.concat([each.spans for each in small]), sum(each.live for each in small)))
-        return [each for each in large if each.live]
-
-    def _rows(self, spans: pl.DataFrame) -> pl.DataFrame:
-        from spanloom_schemas.frames import traces  # type: ignore[attr-defined]  # until it is written
-
-        once = spans.unique(["segment", "span_id"], keep="first", maintain_order=True)
-        rows = traces.summarise(once, ["trace_id", "first_offset"])
-        bounds = once.group_by("trace_id", "first_offset").agg(
-            pl.col("clock").first().alias("opened"),
-            pl.col("clock").max().alias("last"),
-            pl.col("parent_id").is_null().any().alias("rooted"),
+    def _rows(self, segments: list[Segment]) -> pl.DataFrame:
+        if not segments:
+            return pl.DataFrame(schema=SCHEMA)
+        facts = [(each.number, revision_number(each.opened, self._revisions), self._bound(each)) for each in segments]
+        frame = pl.DataFrame(facts, schema=_FACTS, orient="row")
+        spans = [held.join(frame, on="segment", how="semi", maintain_order="left") for held in self._held]
+        rows = traces.summarise(pl.concat(spans), ["trace_id", "segment"]).join(
+            frame, on="segment", how="left", maintain_order="left"
         )
-        aged = pl.col("rooted") & (pl.col("last") + QUIET_MS > pl.col("opened") + AGE_MS)
-        full = pl.col("spans") >= self._bounds.trace_spans
-        return (
-            rows.join(bounds, on=["trace_id", "first_offset"], how="left", maintain_order="left")
-            .with_columns(
-                state=pl.when(full | aged).then(pl.lit("partial")).otherwise("state"),
-                reason=pl.when(full)
-                .then(pl.lit("bound_spans"))
-                .when(aged)
-                .then(pl.lit("bound_age"))
-                .otherwise("reason"),
-                revision=revision_at(pl.col("opened"), self._revisions),
+        reason = pl.coalesce("bound", "reason")
+        state = pl.when(pl.col("bound").is_null()).then("state").otherwise(pl.lit("partial"))
+        return rows.with_columns(state=state, reason=reason).select(SCHEMA.keys())
+
+    def _bound(self, segment: Segment) -> str | None:
+        """The bound that cuts a segment short, from the spans it holds: copies of a span decide nothing."""
+        full = segment.arrivals >= self._bounds.trace_spans
+        aged = segment.rooted and segment.last + QUIET_MS > segment.opened + AGE_MS
+        if not (full or aged):
+            return None
+        own = pl.concat([held.filter(pl.col("segment") == segment.number) for held in self._held])
+        once = own.unique("span_id", keep="first", maintain_order=True)
+        if once.height >= self._bounds.trace_spans:
+            return "bound_spans"
+        return "bound_age" if once["clock"].max() + QUIET_MS > segment.opened + AGE_MS else None
+
+    def _forget(self, closed: list[Segment]) -> None:
+        """Let go of closed segments' spans, rewriting what is held only now and then: a span is copied once or twice."""
+        self._dead += sum(each.arrivals for each in closed)
+        height = sum(each.height for each in self._held)
+        if self._dead * 2 > height or len(self._held) > _FRAMES:
+            live = pl.DataFrame(
+                {"segment": [each.number for each in self._open.values()]}, schema={"segment": pl.Int64}
             )
-            .drop("opened", "last", "rooted")
-        )
+            self._held = [pl.concat(self._held).join(live, on="segment", how="semi", maintain_order="left")]
+            self._dead = 0

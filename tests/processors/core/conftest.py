@@ -18,6 +18,7 @@ _TEXTS += ["prompt_version", "model", "provider", "usage", "cost_status", "price
 SPAN: dict[str, Any] = {
     "offset": pl.Int64,
     "log_time": pl.Int64,
+    "position": pl.UInt32,
     "trace_id": pl.String,
     "span_id": pl.String,
     "parent_id": pl.String,
@@ -63,9 +64,9 @@ def span(trace: str, span_id: str, end_ms: int, duration_ms: float = 100, **fact
 def frames(messages: Sequence[Message]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """One poll as `Partition.fold` takes it."""
     rows = [
-        {**each, "offset": offset, "log_time": LOG_START_MS + log_time}
+        {**each, "offset": offset, "log_time": LOG_START_MS + log_time, "position": position}
         for offset, log_time, spans in messages
-        for each in spans
+        for position, each in enumerate(spans)
     ]
     heads = [(offset, LOG_START_MS + log_time) for offset, log_time, _ in messages]
     spans = pl.DataFrame([tuple(row[name] for name in SPAN) for row in rows], schema=SPAN, orient="row")

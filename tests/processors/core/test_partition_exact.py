@@ -181,7 +181,8 @@ def by_trace(rows: dict[Any, Any], seen: dict[str, dict[str, int]]) -> dict[str,
 def upsert(table: dict[Any, dict[str, Any]], key: Any, row: dict[str, Any]) -> None:
     held = table.get(key)
     if held and held["spans"] == row["spans"]:
-        assert {**held, "final": None} == {**row, "final": None}, "two versions of one length differ"
+        # By repr: a score may be NaN, which is not itself.
+        assert repr({**held, "final": None}) == repr({**row, "final": None}), "two versions of one length differ"
     if held is None or held["spans"] <= row["spans"]:
         table[key] = row
 

@@ -9,6 +9,8 @@ the largest trace has bits, whatever its shape, and no loop over spans.
 
 import polars as pl
 
+_FIRST_NS = -(2**63)
+
 
 def tree(spans: pl.DataFrame) -> pl.DataFrame:
     """Who is whose parent.
@@ -43,11 +45,12 @@ def self_times(rows: pl.DataFrame) -> pl.Series:
             "end": _earlier(rows["end"], rows["end"].gather(parent)),
         }
     ).filter(pl.col("parent").is_not_null() & (pl.col("end") > pl.col("start")))
-    cut = cut.sort("parent", "start", "end")
-    reached = pl.col("end").cum_max().over("parent").shift(1)
-    same = pl.col("parent") == pl.col("parent").shift(1)
-    fresh = pl.col("end") - pl.when(same).then(pl.max_horizontal("start", reached)).otherwise("start")
-    covered = cut.select("parent", fresh.clip(0, None).alias("ns")).group_by("parent").agg(pl.col("ns").sum())
+    # The running maximum of ends starts anew with each parent, as its number is put in front of the 64 bits of the end.
+    front = pl.col("parent").cast(pl.Int128) * 2**64
+    reached = ((front + pl.col("end")).cum_max().shift(1) - front).clip(_FIRST_NS, None).cast(pl.Int64)
+    fresh = pl.col("end") - pl.max_horizontal("start", reached)
+    covered = cut.sort("parent", "start").select("parent", fresh.clip(0, None).alias("ns"))
+    covered = covered.group_by("parent").agg(pl.col("ns").sum())
     whole = (rows["end"] - rows["start"]).clip(0, None)
     return (whole - _spread(covered["parent"], covered["ns"], rows.height)).alias("self")
 
@@ -62,7 +65,9 @@ def critical_path(rows: pl.DataFrame) -> pl.DataFrame:
     taken = _taken(seen.filter("live"), rows.height, rounds) | rows["top"]
     up = seen["up"]
     for _ in range(rounds):
-        taken, up = taken & taken.gather(up), up.gather(up)
+        taken, up, last = taken & taken.gather(up), up.gather(up), up
+        if up.equals(last):
+            break
     steps = seen.filter(taken).with_columns(ns=pl.col("end") - pl.col("start"))
     inner = steps.filter(pl.col("parent").is_not_null()).group_by("parent").agg(pl.col("ns").sum())
     within = _spread(inner["parent"], inner["ns"], rows.height).gather(steps["row"])
@@ -80,7 +85,9 @@ def _windows(rows: pl.DataFrame, rounds: int) -> pl.DataFrame:
     first_up = up = rows["parent"].fill_null(rows["row"])
     for _ in range(rounds):
         start, end = _later(start, start.gather(up)), _earlier(end, end.gather(up))
-        depth, up = depth + depth.gather(up), up.gather(up)
+        depth, up, last = depth + depth.gather(up), up.gather(up), up
+        if up.equals(last):
+            break
     below = rows["top"].gather(up) & ~rows["top"]
     cut = {"start": start, "end": end, "depth": depth, "up": first_up, "live": below & (end > start)}
     return rows.select("trace", "row", "parent").with_columns(**cut)
@@ -97,7 +104,10 @@ def _taken(live: pl.DataFrame, height: int, rounds: int) -> pl.Series:
     following = pl.repeat(None, height, dtype=pl.UInt32, eager=True).scatter(before["row"], before["next"])
     taken = _marked(height, by_end.group_by("parent").agg(pl.col("row").last())["row"])
     for _ in range(rounds):
-        taken |= _marked(height, following.filter(taken).drop_nulls())
+        reached = following.filter(taken).drop_nulls()
+        if reached.is_empty():
+            break
+        taken |= _marked(height, reached)
         following = following.gather(following)
     return taken
 

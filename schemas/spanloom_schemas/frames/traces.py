@@ -11,14 +11,20 @@ from spanloom_schemas.frames import paths, shape
 MAX_STEPS = 100
 """Steps of a critical path that a summary keeps: those with the longest self time."""
 
-_FIRST = ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "prompt_id", "block_reason")
+_FIRST = (
+    *("request_id", "session_id", "user", "tenant", "experiment", "run_id"),
+    *("prompt_id", "prompt_version", "block_reason"),
+)
 _SUMS = (
     *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
     *("system_tokens", "instructions_tokens", "few_shot_tokens", "context_tokens", "user_tokens", "cost"),
 )
-_TREE = ("span_id", "parent_id", "kind", "start", "end")
-_LLM_FIRST_TOKEN = pl.when(pl.col("kind") == "llm").then(pl.col("start") + pl.col("ttft"))
-_TIMED = pl.col("kind") != "feedback"
+_COUNTS = ("errors", "blocks", "cache_hits", "documents", "cited", "unpriced", "estimated")
+_USED = (
+    *("offset", "position", "span_id", "parent_id", "kind", "name", "start", "end", "duration", "status"),
+    *("environment", "service", *_FIRST, *_SUMS, "cost_status", "error", "blocked", "cached", "usage"),
+    *("model", "ttft", "documents", "scores"),
+)
 
 
 def columns() -> dict[str, pl.DataType]:
@@ -42,8 +48,8 @@ def summarise(spans: pl.DataFrame, keys: Sequence[str] = ("trace_id",)) -> pl.Da
     traces = spans.select(keys).unique(maintain_order=True).with_row_index("trace")
     rows = paths.tree(_rows(spans, keys, traces))
     rows = rows.with_columns(paths.self_times(rows))
-    found = traces
-    for part in (_totals(rows), _models(rows), _stages(rows), _path(rows), _scores(rows)):
+    found = pl.concat([traces, _totals(rows)], how="horizontal")
+    for part in (_models(rows), _stages(rows), _path(rows), _scores(rows)):
         found = found.join(part, on="trace", how="left", maintain_order="left")
     wanted = columns()
     others = [key for key in keys if key not in wanted]
@@ -52,48 +58,68 @@ def summarise(spans: pl.DataFrame, keys: Sequence[str] = ("trace_id",)) -> pl.Da
 
 def _rows(spans: pl.DataFrame, keys: Sequence[str], traces: pl.DataFrame) -> pl.DataFrame:
     """The spans with the number of their trace, each id once, by trace, start and span id."""
-    rows = spans.join(traces, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    numbers = spans.select(keys).join(traces, on=keys, how="left", nulls_equal=True, maintain_order="left")["trace"]
+    rows = spans.select(numbers, *_USED)
     if rows.select("trace", "span_id").is_duplicated().any():
         rows = rows.sort("offset", "position").unique(["trace", "span_id"], keep="first", maintain_order=True)
     return rows.sort("trace", "start", "span_id")
 
 
 def _totals(rows: pl.DataFrame) -> pl.DataFrame:
-    ordered = rows.sort("trace", ~pl.col("top"), maintain_order=True)
-    parentless = pl.col("parent_id").is_null() & _TIMED
-    orphan = pl.col("parent_id").is_not_null() & pl.col("parent").is_null() & ~pl.col("top")
-    begin, end = pl.when(_TIMED).then("start"), pl.when(_TIMED).then("end")
+    """Of each trace, in order, all that is one number or text."""
+    tops = rows.filter("top").select("environment", "service", "name", "status", *_FIRST, top_start="start")
     version = pl.when(pl.col("prompt_id").is_not_null()).then(pl.col("prompt_version").fill_null(""))
-    found = ordered.group_by("trace", maintain_order=True).agg(
-        pl.col("offset").min().alias("first_offset"),
-        pl.len().alias("spans"),
-        pl.col("environment", "service", "name", "status").first(),
-        pl.coalesce(begin.min(), pl.col("start").min()).alias("start"),
-        pl.coalesce(end.max(), pl.col("end").max()).alias("end"),
-        pl.col("start").first().alias("top_start"),
-        _LLM_FIRST_TOKEN.min().alias("first_token"),
-        parentless.any().alias("rooted"),
-        orphan.any().alias("orphaned"),
-        pl.col("error").sum().alias("errors"),
-        pl.col("blocked").sum().alias("blocks"),
-        pl.col(*_FIRST).first(ignore_nulls=True),
-        version.first(ignore_nulls=True).alias("prompt_version"),
-        pl.col(*_SUMS).sum(),
-        pl.col("cached").sum().alias("cache_hits"),
-        pl.col("documents").list.len().sum().alias("documents"),
-        pl.col("documents").list.eval(pl.element().struct.field("cited")).list.sum().sum().alias("cited"),
-        (pl.col("cost_status") == "unpriced").sum().alias("unpriced"),
-        (pl.col("usage") == "estimated").sum().alias("estimated"),
+    tops = tops.with_columns(version)
+    found = (
+        rows.select("trace", "offset", "start", "end", *_marks())
+        .group_by("trace", maintain_order=True)
+        .agg(
+            pl.col("offset").min().alias("first_offset"),
+            pl.len().alias("spans"),
+            pl.col("timed_start", "start", "first_token").min(),
+            pl.col("timed_end", "end").max(),
+            pl.col("rooted", "orphaned").any(),
+            pl.col(*_FIRST).first(ignore_nulls=True).name.prefix("any_"),
+            pl.col(*_SUMS, *_COUNTS).sum(),
+        )
     )
     reason = pl.when(~pl.col("rooted")).then(pl.lit("no_root")).when("orphaned").then(pl.lit("orphans"))
-    return found.with_columns(
-        duration=(pl.col("end") - pl.col("start")).clip(0, None),
+    start, end = pl.coalesce("timed_start", "start"), pl.coalesce("timed_end", "end")
+    return pl.concat([tops, found.drop("trace")], how="horizontal").with_columns(
+        *(pl.coalesce(name, f"any_{name}").alias(name) for name in _FIRST if name != "prompt_version"),
+        start=start,
+        end=end,
+        duration=(end - start).clip(0, None),
         ttft=(pl.col("first_token") - pl.col("top_start")).clip(0, None),
         state=pl.when(reason.is_null()).then(pl.lit("complete")).otherwise(pl.lit("partial")),
         reason=reason,
         status=pl.when(pl.col("status") == "error").then(pl.lit("error")).otherwise(pl.lit("ok")),
-        prompt_version=pl.col("prompt_version").replace("", None),
+        prompt_version=pl.coalesce("prompt_version", "any_prompt_version").replace("", None),
     )
+
+
+def _marks() -> list[pl.Expr]:
+    """What each span adds to its trace; worked out for all spans at once, so that a group only sums."""
+    timed, llm = pl.col("kind") != "feedback", pl.col("kind") == "llm"
+    parentless = pl.col("parent_id").is_null()
+    version = pl.when(pl.col("prompt_id").is_not_null()).then(pl.col("prompt_version").fill_null(""))
+    cited = pl.col("documents").list.eval(pl.element().struct.field("cited")).list.sum()
+    return [
+        pl.col(*_FIRST, *_SUMS).exclude("prompt_version"),
+        version.alias("prompt_version"),
+        pl.when(timed).then("start").alias("timed_start"),
+        pl.when(timed).then("end").alias("timed_end"),
+        pl.when(llm).then(pl.col("start") + pl.col("ttft")).alias("first_token"),
+        (parentless & timed).alias("rooted"),
+        (~parentless & pl.col("parent").is_null() & ~pl.col("top")).alias("orphaned"),
+        pl.col("error").cast(pl.Int64).alias("errors"),
+        pl.col("blocked").cast(pl.Int64).alias("blocks"),
+        pl.col("cached").cast(pl.Int64).alias("cache_hits"),
+        pl.col("documents").list.len().cast(pl.Int64).alias("documents"),
+        cited.cast(pl.Int64).alias("cited"),
+        (pl.col("cost_status") == "unpriced").cast(pl.Int64).alias("unpriced"),
+        (pl.col("usage") == "estimated").cast(pl.Int64).alias("estimated"),
+    ]
 
 
 def _models(rows: pl.DataFrame) -> pl.DataFrame:

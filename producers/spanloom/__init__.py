@@ -8,7 +8,8 @@ from spanloom.decorate import trace_llm
 from spanloom.feedback import feedback
 from spanloom.process import configure, dropped, flush, shutdown
 from spanloom.propagation import extract, inject
-from spanloom.span import Remote, Span, carry, current_span, span
+from spanloom.span import Remote, Span, current_span, span
+from spanloom.threads import carry
 
 __all__ = [
     "Remote",

@@ -10,14 +10,18 @@ thread.
 from collections import deque
 from collections.abc import Callable
 from itertools import count, repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from spanloom.trace import Trace
 
 UNIT = 1024
 
-Ended = tuple[Trace, str, str | None, bool, str, str, int, int, dict[str, Any]]
-"""An ended span: trace, span id, parent id, parent is remote, name, kind, start, end (epoch ns), details by field name.
+Texts = tuple[tuple[str, str], ...]
+Events = list[tuple[str, int, Texts]]
+Links = list[tuple[str, str, Texts]]
+Ended = tuple[Trace, int, int | None, bool, str, str, int, int, dict[str, object], Events | None, Links | None, int]
+"""An ended span as the host left it, out of the host's reach, its values not looked at yet: trace, number, the parent's
+number, parent is remote, name, kind, start, end (monotonic clock), details by name, events, links, things left out.
 """
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from spanloom import process
 from spanloom.span import Remote, Span
-from spanloom.trace import Trace
+from spanloom.trace import SAMPLED, Trace
 
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
@@ -28,7 +28,8 @@ def feedback(
     """
     if not (_TRACE_ID.fullmatch(str(trace_id)) and (span_id is None or _SPAN_ID.fullmatch(str(span_id)))):
         return process.complain("feedback() was given ids that are none", f"{trace_id!r:.80} {span_id!r:.80}")
-    said = Span("feedback", "feedback", Remote(Trace(trace_id, 1, "", process.facts()), span_id))
+    number = None if span_id is None else int(span_id, 16)
+    said = Span("feedback", "feedback", Remote(Trace(trace_id, SAMPLED, "", process.facts()), number))
     verdict = {"thumbs": None if thumbs is None else float(bool(thumbs)), "rating": rating, **(scores or {})}
     for name, value in verdict.items():
         if value is not None:

@@ -7,7 +7,7 @@ attribute.
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 KINDS = (
     *("other", "request", "queue", "preproc", "prompt", "retrieval", "rerank", "llm", "embedding", "tool"),
@@ -87,10 +87,10 @@ Document = str | tuple[Any, ...] | Mapping[str, Any]
 """An id; or (id, score) or (id, score, cited); or a mapping with these keys."""
 
 
-def documents(value: Iterable[Document]) -> tuple[tuple[str, float | None, bool], ...] | None:
+def documents(value: object) -> tuple[tuple[str, float | None, bool], ...] | None:
     """Return (id, score, cited) of the first `DOCUMENTS` documents that have an id."""
     try:
-        found = [_document(item) for item in islice(value, DOCUMENTS)]
+        found = [_document(item) for item in islice(cast(Iterable[Document], value), DOCUMENTS)]
     except Exception:
         return None
     return tuple(document for document in found if document is not None)
@@ -110,42 +110,33 @@ def _one_of(symbols: tuple[str, ...]) -> Callable[[object], str | None]:
     return lambda value: value if isinstance(value, str) and value in symbols else None
 
 
-FACTS = frozenset(
-    ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "dataset_id", "prompt_id", "prompt_version")
-)
-"""What a span passes on to the spans below it in the same process."""
-
-DETAILS: dict[str, Callable[[Any], Any]] = {
-    "otel_kind": _one_of(OTEL_KINDS),
-    "status": _one_of(STATUSES),
-    "error_type": text,
-    "context_truncated": flag,
-    **{f"{segment}_tokens": integer for segment in SEGMENTS},
-    "provider": text,
-    "request_model": text,
-    "response_model": text,
-    "model_version": text,
-    "service_tier": text,
-    "temperature": number,
-    "top_p": number,
-    "max_tokens": integer,
-    "usage": _one_of(("measured", "estimated", "unknown")),
-    "input_tokens": integer,
-    "cache_read_tokens": integer,
-    "cache_write_tokens": integer,
-    "output_tokens": integer,
-    "reasoning_tokens": integer,
-    "cached": flag,
-    "batch_size": integer,
-    "ttft": integer,
-    "finish_reasons": texts,
-    "retriever_k": integer,
-    "documents": documents,
-    "tool_name": text,
-    "block_reason": text,
-    "scores": scores,
+FACTS = {
+    **{name: name for name in ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "dataset_id")},
+    **{name: name for name in ("prompt_id", "prompt_version")},
+    "user_id": "user",
+    "enduser.id": "user",
+    "session": "session_id",
 }
-"""Field → converter. `ttft` is the time to the first token in nanoseconds."""
+"""Name in `attributes=` → fact that a span passes on to the spans below it in the same process."""
 
-ALIASES = {"model": "request_model", "session": "session_id", "k": "retriever_k", "time_to_first_token": "ttft"}
+
+def otel_kind(value: object) -> str | None:
+    """Return an OpenTelemetry SpanKind."""
+    return value if isinstance(value, str) and value in OTEL_KINDS else None
+
+
+def status(value: object) -> str | None:
+    """Return a status."""
+    return value if isinstance(value, str) and value in STATUSES else None
+
+
+def usage(value: object) -> str | None:
+    """Return where token counts come from."""
+    return value if isinstance(value, str) and value in ("measured", "estimated", "unknown") else None
+
+
+COMPOUND = {"finish_reasons": texts, "scores": scores, "documents": documents}
+"""Fields that hold more than one value, with what makes a copy of them that the host cannot change."""
+
+ALIASES = {"model": "request_model", "k": "retriever_k", "time_to_first_token": "ttft"}
 """Other names that `attributes=` understands."""

@@ -32,9 +32,9 @@ def trace_id() -> str:
     return "%032x" % (_bits(128) or 1)
 
 
-def span_id() -> str:
-    """Return 16 lower-case hexadecimal characters."""
-    return "%016x" % (_bits(64) or 1)
+def span_id() -> int:
+    """Return a span id as a number of 64 bits; it is written as 16 lower-case hexadecimal characters."""
+    return _bits(64) or 1
 
 
 def epoch() -> int:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import TypeVar
 
+from spanloom import process
 from spanloom.span import Remote, current_span
 from spanloom.trace import RANDOM, SAMPLED, Trace
 
@@ -35,7 +36,9 @@ def extract(headers: Headers) -> Remote | None:
     trace_id, parent_id, flags = ids
     request_id = request_id_of(found["x-request-id"])
     facts = {"request_id": request_id} if request_id else {}
-    return Remote(Trace(trace_id, flags, tracestate(found["tracestate"]), facts), parent_id)
+    return Remote(
+        Trace(trace_id, flags, tracestate(found["tracestate"]), {**process.facts(), **facts}), int(parent_id, 16)
+    )
 
 
 def inject(headers: M) -> M:

@@ -1,30 +1,37 @@
-"""What the spans of one trace share in this process: the id, what travels on to other processes, and the facts."""
+"""What the spans of one trace share in this process: the id, what travels on to other processes, the clock and the
+facts.
+"""
+
+from time import perf_counter_ns, time_ns
 
 from spanloom import ids
 
-RANDOM = 0x02
-SAMPLED = 0x01
+SAMPLED, RANDOM = 0x01, 0x02
 
 
 class Trace:
     """Immutable but for `encoded`, where the sender keeps the bytes that all these spans have in common.
 
-    `facts` are request_id, session_id, user, tenant, experiment, run_id, dataset_id, prompt_id, prompt_version. A span
-    that learns one gets a Trace of its own, which its later children inherit: facts flow down, never up or across.
+    `facts` are request_id, session_id, user, tenant, experiment, run_id, dataset_id, prompt_id and prompt_version. A
+    span that learns one gets a Trace of its own, which its later children inherit: facts flow down, never up or across.
+
+    Spans are timed by the monotonic clock; `anchor`, added to it, is epoch nanoseconds. So a wall clock that is set
+    bends no duration, and all spans of the trace agree on when.
     """
 
-    __slots__ = ("encoded", "facts", "flags", "id", "state")
+    __slots__ = ("anchor", "encoded", "facts", "flags", "id", "state")
 
-    def __init__(self, id: str, flags: int, state: str, facts: dict[str, str]) -> None:
+    def __init__(self, id: str, flags: int, state: str, facts: dict[str, str], anchor: int | None = None) -> None:
         self.id = id
         self.flags = flags
         self.state = state
         self.facts = facts
+        self.anchor = time_ns() - perf_counter_ns() if anchor is None else anchor
         self.encoded: object = None
 
     def knowing(self, facts: dict[str, str]) -> "Trace":
         """Return the same trace with more facts."""
-        return Trace(self.id, self.flags, self.state, {**self.facts, **facts})
+        return Trace(self.id, self.flags, self.state, {**self.facts, **facts}, self.anchor)
 
 
 def begin(facts: dict[str, str]) -> Trace:

@@ -8,10 +8,11 @@ that a reader can splice it unread.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
+from spanloom import fields
 from spanloom.buffer import Ended
-from spanloom.fields import KINDS, OTEL_KINDS, SEGMENTS, STATUSES
+from spanloom.fields import KINDS, LONG, MANY, OTEL_KINDS, SEGMENTS, SHORT, STATUSES
 from spanloom.trace import Trace
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ _LAST = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in 
 """A varint of up to 14 bits."""
 _MORE = [bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(1 << 14)]
 """14 bits of a varint that goes on."""
-_double = Struct("<d").pack
+double = Struct("<d").pack
 
 
 def long(value: int) -> bytes:
@@ -67,34 +68,94 @@ def texts(pairs: Iterable[tuple[str, str]]) -> bytes:
     return array([word(key) + string(value) for key, value in pairs])
 
 
-optional_word = optional(word)
-optional_string = optional(string)
-optional_long = optional(long)
-optional_double = optional(_double)
+def field(convert: Callable[[object], T | None], encode: Callable[[T], bytes]) -> Callable[[object], bytes | None]:
+    """Make an encoder of what a host may have put in a field; None for what does not fit it."""
+    return lambda value: None if (fit := convert(value)) is None else encode(fit)
 
-_CONTEXT = ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "dataset_id")
-_PROMPT = tuple(f"{segment}_tokens" for segment in SEGMENTS)
-_LLM: tuple[tuple[str, Callable[[Any], bytes]], ...] = (
-    *(
-        (name, optional_word)
-        for name in ("provider", "request_model", "response_model", "model_version", "service_tier")
-    ),
-    *((name, optional_double) for name in ("temperature", "top_p")),
-    ("max_tokens", optional_long),
-    ("usage", lambda value: word(value or "unknown")),
-    *((f"{name}_tokens", optional_long) for name in ("input", "cache_read", "cache_write", "output", "reasoning")),
-    ("cached", boolean),
-    *((name, optional_long) for name in ("batch_size", "ttft")),
-    ("finish_reasons", lambda value: array([word(reason) for reason in value or ()])),
-)
-_LLM_FIELDS = frozenset(name for name, _ in _LLM)
-_PROMPT_FIELDS = frozenset((*_PROMPT, "context_truncated"))
+
+def some(encode: Callable[[T], bytes]) -> Callable[[T], bytes]:
+    """Make an encoder of ["null", T] for values that are there."""
+    return lambda value: SOME + encode(value)
+
+
+optional_string = optional(string)
+_text = field(fields.text, some(word))
+_long = field(fields.integer, some(long))
+_double = field(fields.number, some(double))
+_boolean = field(fields.flag, boolean)
 _KIND = {kind: long(index) for index, kind in enumerate(KINDS)}
 _OTEL_KIND = {kind: long(index) for index, kind in enumerate(OTEL_KINDS)}
 _STATUS = {status: long(index) for index, status in enumerate(STATUSES)}
-_DEFAULT_OTEL_KIND = {"request": "server", "llm": "client", "embedding": "client"}
-_NOTHING_MORE = NULL + NULL + NULL + NULL + END + END + END + END + NULL
-"""llm, retrieval, tool_name, block_reason, scores, events, links, attributes, payload of a span that has none."""
+
+
+def _documents(found: Iterable[tuple[str, float | None, bool]]) -> bytes:
+    return array(
+        [
+            string(name) + (NULL if score is None else SOME + double(score)) + boolean(cited)
+            for name, score, cited in found
+        ]
+    )
+
+
+Slot = tuple[str, Callable[[object], bytes | None], bytes]
+"""Name in a span's detail, encoder, bytes where it is not said."""
+
+_GROUPS: tuple[tuple[Slot, ...], ...] = (
+    (
+        ("otel_kind", field(fields.otel_kind, _OTEL_KIND.__getitem__), b""),
+        ("status", field(fields.status, _STATUS.__getitem__), _STATUS["unset"]),
+        ("error_type", _text, NULL),
+        ("tool_name", _text, NULL),
+        ("block_reason", _text, NULL),
+        (
+            "scores",
+            field(fields.scores, lambda said: array([word(name) + double(value) for name, value in said.items()])),
+            END,
+        ),
+    ),
+    (
+        ("context_truncated", _boolean, FALSE),
+        *((f"{segment}_tokens", _long, NULL) for segment in SEGMENTS),
+    ),
+    (
+        *(
+            (name, _text, NULL)
+            for name in ("provider", "request_model", "response_model", "model_version", "service_tier")
+        ),
+        *((name, _double, NULL) for name in ("temperature", "top_p")),
+        ("max_tokens", _long, NULL),
+        ("usage", field(fields.usage, word), word("unknown")),
+        *((f"{name}_tokens", _long, NULL) for name in ("input", "cache_read", "cache_write", "output", "reasoning")),
+        ("cached", _boolean, FALSE),
+        ("batch_size", _long, NULL),
+        ("ttft", _long, NULL),
+        ("finish_reasons", field(fields.texts, lambda said: array([word(reason) for reason in said])), END),
+    ),
+    (
+        ("retriever_k", _long, NULL),
+        ("documents", field(fields.documents, _documents), END),
+    ),
+    (
+        ("input_hash", field(fields.text, some(string)), NULL),
+        ("output_hash", field(fields.text, some(string)), NULL),
+    ),
+)
+PLAIN, PROMPT, LLM, RETRIEVAL, PAYLOAD = range(5)
+_UNSAID = [[default for _, _, default in group] for group in _GROUPS]
+_SLOTS = {
+    name: (number, position, encode)
+    for number, group in enumerate(_GROUPS)
+    for position, (name, encode, _) in enumerate(group)
+}
+_SLOTS |= {alias: _SLOTS[name] for alias, name in fields.ALIASES.items()}
+
+_CONTEXT = ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "dataset_id")
+_PROMPT_FACTS = ("prompt_id", "prompt_version")
+_SERVER, _CLIENT, _INTERNAL = (_OTEL_KIND[kind] for kind in ("server", "client", "internal"))
+_KIND_OTEL_KIND = {
+    kind: _KIND[kind] + {"request": _SERVER, "llm": _CLIENT, "embedding": _CLIENT}.get(kind, _INTERNAL)
+    for kind in KINDS
+}
 
 
 class Shared(NamedTuple):
@@ -106,6 +167,7 @@ class Shared(NamedTuple):
     """The whole record, or null: of a span that has nothing of its own to say about its prompt."""
     prompt_head: bytes
     """Id and version, the record's first fields."""
+    anchor: int
 
 
 def shared(trace: Trace) -> Shared:
@@ -118,86 +180,81 @@ def shared(trace: Trace) -> Shared:
 
 def _shared(trace: Trace) -> Shared:
     get = trace.facts.get
-    context = [optional_string(get(name)) for name in _CONTEXT]
-    head = optional_word(get("prompt_id")) + optional_word(get("prompt_version"))
+    head = _prompt_head(*map(get, _PROMPT_FACTS))
     return Shared(
         trace_id=string(trace.id),
-        context=NULL if all(part == NULL for part in context) else SOME + b"".join(context),
-        prompt=NULL if head == NULL + NULL else SOME + head + FALSE + NULL * len(_PROMPT),
+        context=_context(*map(get, _CONTEXT)),
+        prompt=NULL if head == NULL + NULL else b"".join((SOME, head, *_UNSAID[PROMPT])),
         prompt_head=head,
+        anchor=trace.anchor,
     )
+
+
+@lru_cache(1024)
+def _context(*facts: str | None) -> bytes:
+    return SOME + b"".join(map(optional_string, facts)) if any(facts) else NULL
+
+
+@lru_cache(1024)
+def _prompt_head(*facts: str | None) -> bytes:
+    return b"".join(map(optional_string, facts))
 
 
 def span(ended: Ended) -> bytes:
-    """Return one span."""
-    trace, span_id, parent_id, remote, name, kind, start, end, detail = ended
+    """Return one span. A value that does not fit its field becomes an attribute."""
+    trace, number, parent, remote, name, kind, start, end, detail, events, links, cut = ended
     common = shared(trace)
-    get = detail.get
+    groups: list[list[bytes] | None] = [None, None, None, None, None]
+    attributes: list[bytes] = []
+    for key, value in detail.items():
+        slot = _SLOTS.get(key)
+        if slot is not None:
+            group, position, encode = slot
+            data = encode(value)
+            if data is not None:
+                said = groups[group]
+                if said is None:
+                    said = groups[group] = _UNSAID[group].copy()
+                said[position] = data
+                continue
+        attributes.append(_attribute(key, value))
+    plain, prompt, llm, retrieval, payload = groups
+    kinds = _KIND_OTEL_KIND.get(kind)
+    if kinds is None:
+        kinds = _KIND_OTEL_KIND["other"]
+        attributes.append(_attribute("event_type", kind))
+    otel_kind, status, error_type, tool_name, block_reason, scores = plain or _UNSAID[PLAIN]
+    if cut or len(attributes) > MANY:
+        attributes = [*attributes[:MANY], _attribute("spanloom.cut", cut + max(0, len(attributes) - MANY))]
     return b"".join(
         (
             common.trace_id,
-            string(span_id),
-            optional_string(parent_id),
-            boolean(remote),
-            word(name),
-            _KIND[kind],
-            _OTEL_KIND[get("otel_kind") or _DEFAULT_OTEL_KIND.get(kind, "internal")],
-            long(start),
-            long(end),
-            _STATUS[get("status", "unset")],
-            optional_word(get("error_type")),
+            b"\x20%016x" % number,
+            NULL if parent is None else b"\x02\x20%016x" % parent,
+            TRUE if remote else FALSE,
+            word(name) if type(name) is str and len(name) <= SHORT else word(fields.text(name) or ""),
+            kinds if not otel_kind else kinds[:1] + otel_kind,
+            long(common.anchor + start),
+            long(common.anchor + end),
+            status,
+            error_type,
             common.context,
-            common.prompt if _PROMPT_FIELDS.isdisjoint(detail) else _prompt(common.prompt_head, detail),
-            _more(detail) if detail else _NOTHING_MORE,
+            common.prompt if prompt is None else b"".join((SOME, common.prompt_head, *prompt)),
+            NULL if llm is None else SOME + b"".join(llm),
+            NULL if retrieval is None else SOME + b"".join(retrieval),
+            tool_name,
+            block_reason,
+            scores,
+            array([word(said) + long(time) + texts(pairs) for said, time, pairs in events]) if events else END,
+            array([string(to) + string(at) + texts(pairs) for to, at, pairs in links]) if links else END,
+            array(attributes),
+            NULL if payload is None else b"".join((SOME, *payload, NULL, NULL)),
         )
     )
 
 
-def _prompt(head: bytes, detail: Mapping[str, Any]) -> bytes:
-    tokens = [optional_long(detail.get(name)) for name in _PROMPT]
-    return b"".join((SOME, head, boolean(detail.get("context_truncated")), *tokens))
-
-
-def _more(detail: dict[str, Any]) -> bytes:
-    get = detail.get
-    llm = NULL
-    if not _LLM_FIELDS.isdisjoint(detail):
-        llm = SOME + b"".join([encode(get(name)) for name, encode in _LLM])
-    return b"".join(
-        (
-            llm,
-            _retrieval(detail),
-            optional_word(get("tool_name")),
-            optional_word(get("block_reason")),
-            array([word(name) + _double(value) for name, value in get("scores", {}).items()]),
-            array([word(name) + long(time) + texts(said) for name, time, said in get("events", ())]),
-            array([string(trace_id) + string(span_id) + texts(said) for trace_id, span_id, said in get("links", ())]),
-            _attributes(detail),
-            _payload(detail),
-        )
-    )
-
-
-def _retrieval(detail: dict[str, Any]) -> bytes:
-    k, documents = detail.get("retriever_k"), detail.get("documents")
-    if k is None and documents is None:
-        return NULL
-    found = [string(name) + optional_double(score) + boolean(cited) for name, score, cited in documents or ()]
-    return SOME + optional_long(k) + array(found)
-
-
-def _attributes(detail: dict[str, Any]) -> bytes:
-    said = [*detail.get("attributes", {}).items()]
-    if cut := detail.get("cut"):
-        said.append(("spanloom.cut", str(cut)))
-    return texts(said)
-
-
-def _payload(detail: dict[str, Any]) -> bytes:
-    hashes = detail.get("input_hash"), detail.get("output_hash")
-    if hashes == (None, None):
-        return NULL
-    return SOME + b"".join(map(optional_string, hashes)) + NULL + NULL
+def _attribute(key: object, value: object) -> bytes:
+    return word(fields.text(key) or "") + string(fields.text(value, LONG) or "")
 
 
 class Origin(NamedTuple):

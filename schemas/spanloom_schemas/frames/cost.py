@@ -62,7 +62,9 @@ def _with_rates(calls: pl.DataFrame, book: Book) -> pl.DataFrame:
     edges = [pl.col(column) for column in found.columns if column.startswith("above")]
     total = _tokens(*_READ)
     bracket = reduce(add, ((total > edge).fill_null(value=False).cast(pl.Int64) for edge in edges), pl.col("first"))
-    return pl.concat([calls, _table(rates)[found.select(bracket).to_series()]], how="horizontal")
+    return pl.concat(
+        [calls, _table(rates).select(pl.all().gather(found.select(bracket).to_series()))], how="horizontal"
+    )
 
 
 def _rate(

@@ -167,7 +167,9 @@ class Panes:
         ]
         self._changed.update(groups)
         lookup = pl.DataFrame({"first": heads["first"], "group": groups}, schema_overrides={"group": pl.Int64})
-        return spans.join(lookup, on="first", how="left", maintain_order="left")
+        return spans.with_columns(
+            spans.select("first").join(lookup, on="first", how="left", maintain_order="left")["group"]
+        )
 
     def _group(self, start: int, key: Key, late_offset: int | None, size: int) -> int:
         if late_offset is not None:

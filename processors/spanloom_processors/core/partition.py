@@ -102,8 +102,10 @@ class Partition:
             self._fall_silent(ticks["clock"][0])
         self._next_offset = ticks["offset"][-1] + 1
         self._log_clock = ticks["clock"][-1]
-        spans = spans.join(ticks.select("offset", "clock", "before"), on="offset", how="inner", maintain_order="left")
-        self._pending.append(spans)
+        if spans.height and spans["offset"][0] < ticks["offset"][0]:
+            spans = spans.filter(pl.col("offset") >= ticks["offset"][0])
+        clocks = spans.select("offset").join(ticks, on="offset", how="left", maintain_order="left")
+        self._pending.append(spans.with_columns(clocks["clock"], clocks["before"]))
         self._waiting += spans.height
         if self._waiting >= _AT_ONCE:
             self._absorb()
@@ -180,10 +182,14 @@ class Partition:
         ).with_columns(late=~pl.col("skewed") & (pl.col("clock") >= end + LATENESS_MS))
         on_time = ~(pl.col("late") | pl.col("skewed"))
         silent = on_time & (end <= self._silent_until)
-        late, skewed, silenced = spans.select(
-            pl.col("late").sum(), pl.col("skewed").sum(), (silent & (end > self._told_until)).sum().alias("silenced")
+        late, skewed, silent_spans, silenced = spans.select(
+            pl.col("late").sum(),
+            pl.col("skewed").sum(),
+            silent.sum().alias("silent"),
+            (silent & (end > self._told_until)).sum().alias("silenced"),
         ).row(0)
         self._late += late
         self._skewed += skewed
         self._silenced += silenced
-        return spans.filter(~silent).with_columns(late_offset=pl.when(~on_time).then("offset"))
+        spans = spans.filter(~silent) if silent_spans else spans
+        return spans.with_columns(late_offset=pl.when(~on_time).then("offset"))

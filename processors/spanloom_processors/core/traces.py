@@ -26,6 +26,7 @@ _FRAMES = 8
 _ROOT = (pl.col("parent_id").is_null() & (pl.col("kind") != "feedback")).alias("root")
 _PAUSES = pl.col("clock").diff()
 _ARRIVALS = {
+    "trace_id": pl.col("trace_id").first(),
     "offset": pl.col("offset").first(),
     "before": pl.col("before").first(),
     "opened": pl.col("clock").first(),
@@ -82,17 +83,19 @@ class Traces:
 
     def fold(self, spans: pl.DataFrame) -> None:
         """Fold derived spans in log order; each has the log `clock` of its message and the one `before` it."""
-        spans = spans.with_row_index("ordinal", offset=self._ordinal)
+        arrivals = (
+            spans.lazy().select("trace_id", "offset", "before", "clock", _ROOT).with_row_index("ordinal", self._ordinal)
+        )
+        arrivals = arrivals.with_columns(pl.col("ordinal").first().over("trace_id").alias("trace")).collect()
         self._ordinal += spans.height
-        arrivals = spans.select("trace_id", "offset", "before", "clock", "ordinal", _ROOT)
-        by_trace = arrivals.group_by("trace_id", maintain_order=True).agg(**_ARRIVALS)
-        whole = {arrived[0]: self._whole(*arrived) for arrived in by_trace.iter_rows()}
-        lookup = by_trace.select("trace_id", pl.Series("segment", whole.values(), dtype=pl.Int64))
-        held = spans.select(*COLUMNS, "clock", "ordinal").join(lookup, on="trace_id", how="left", maintain_order="left")
-        torn = [trace_id for trace_id, segment in whole.items() if segment is None]
-        if torn:
-            held = held.update(self._walked(arrivals.filter(pl.col("trace_id").is_in(torn))), on="ordinal")
-        self._held.append(held)
+        by_trace = arrivals.group_by("trace", maintain_order=True).agg(**_ARRIVALS)
+        numbers = [self._whole(*arrived) for arrived in by_trace.iter_rows()]
+        by_trace = by_trace.select("trace", pl.Series("segment", numbers, dtype=pl.Int64))
+        segments = arrivals.select("ordinal", "trace").join(by_trace, on="trace", how="left", maintain_order="left")
+        if None in numbers:
+            torn = arrivals.filter(segments["segment"].is_null())
+            segments = segments.update(self._walked(torn), on="ordinal")
+        self._held.append(spans.select(*COLUMNS, "clock", segments["segment"]))
 
     def emit(self, log_clock: int, progress: int) -> pl.DataFrame:
         """Rows of the segments closed at this log clock, and of those that would be if it stood at `progress`."""
@@ -135,6 +138,7 @@ class Traces:
 
     def _whole(
         self,
+        trace: int,
         trace_id: str,
         offset: int,
         before: int,
@@ -180,7 +184,8 @@ class Traces:
     def _walked(self, arrivals: pl.DataFrame) -> pl.DataFrame:
         """The segment of each arrival (`ordinal`, `segment`) of traces that may have to be cut, one by one."""
         numbers = []
-        for trace_id, offset, before, clock, ordinal, root in arrivals.iter_rows():
+        columns = arrivals.select("trace_id", "offset", "before", "clock", "ordinal", "root")
+        for trace_id, offset, before, clock, ordinal, root in columns.iter_rows():
             segment = self._open.get(trace_id)
             if segment and self._is_over(segment, clock, ordinal, offset):
                 self._close(segment, clock)
@@ -208,15 +213,13 @@ class Traces:
 
     def _bound(self, segment: Segment) -> str | None:
         """The bound that cuts a segment short, from the spans it holds: copies of a span decide nothing."""
-        full = segment.arrivals >= self._bounds.trace_spans
-        aged = segment.rooted and segment.last + QUIET_MS > segment.opened + AGE_MS
-        if not (full or aged):
+        if segment.arrivals < self._bounds.trace_spans and not _is_aged(segment, segment.last):
             return None
         own = pl.concat([held.filter(pl.col("segment") == segment.number) for held in self._held])
         once = own.unique("span_id", keep="first", maintain_order=True)
         if once.height >= self._bounds.trace_spans:
             return "bound_spans"
-        return "bound_age" if once["clock"].max() + QUIET_MS > segment.opened + AGE_MS else None
+        return "bound_age" if _is_aged(segment, once["clock"][-1]) else None
 
     def _forget(self, closed: list[Segment]) -> None:
         """Let go of closed segments' spans, rewriting what is held only now and then: a span is copied once or twice."""
@@ -228,3 +231,8 @@ class Traces:
             )
             self._held = [pl.concat(self._held).join(live, on="segment", how="semi", maintain_order="left")]
             self._dead = 0
+
+
+def _is_aged(segment: Segment, last: int) -> bool:
+    """Whether age ends a segment whose last span came at this log clock before quiet does."""
+    return segment.rooted and last + QUIET_MS > segment.opened + AGE_MS

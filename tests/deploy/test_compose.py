@@ -118,7 +118,7 @@ def test_the_reader_only_reads_and_the_default_user_is_gone() -> None:
 
 
 def test_the_readers_of_both_engines_may_set_the_same() -> None:
-    from spanloom_stack.clickhouse import READER_SETTINGS
+    from spanloom_stack.asking import READER_SETTINGS
 
     users = ElementTree.parse(FILES / "clickhouse/users.d/spanloom.xml").getroot()
     constraints = users.find("profiles/reader/constraints")

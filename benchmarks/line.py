@@ -27,9 +27,9 @@ import time, spanloom
 spanloom.configure(service="bench")
 begin = time.monotonic()
 for turn in range({SECONDS * SPANS_A_SECOND // 10}):
-    with spanloom.span("request", kind="request"):
+    with spanloom.span("request", event_type="request"):
         for _ in range(9):
-            with spanloom.span("llm", kind="llm"):
+            with spanloom.span("llm", event_type="llm"):
                 pass
     time.sleep(max(0.0, begin + (turn + 1) * {10 / SPANS_A_SECOND} - time.monotonic()))
 spanloom.shutdown()

@@ -23,7 +23,8 @@ def test_topics_are_created_once_checked_and_never_changed(kafka: str, own_topic
     settings = KafkaSettings(kafka_bootstrap=kafka)
     alerts = next(name for name in own_topics if name.endswith("llm.alerts"))
     wrong = NewTopic(alerts, num_partitions=2, config={"cleanup.policy": "delete"})
-    AdminClient({"bootstrap.servers": kafka}).create_topics([wrong])[alerts].result()
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([wrong])[alerts].result()
     assert f"{alerts.removesuffix('alerts')}spans does not exist (spanloom topics create)" in differences(settings)
 
     said = apply(settings)

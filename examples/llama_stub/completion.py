@@ -43,5 +43,5 @@ def complete(messages: list[dict[str, str]], max_tokens: int) -> Completion:
 
 
 def _quote(number: str, name: str, body: str) -> str:
-    words = body.split()[:22]
+    words = body.split()[:14]
     return f"{name}: {' '.join(words).rstrip('.:,;')} [{number}]."

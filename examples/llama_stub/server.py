@@ -26,7 +26,7 @@ class Pace:
     """How fast the stub speaks."""
 
     ttft_ms: float = 60.0
-    token_ms: float = 4.0
+    token_ms: float = 8.0
 
 
 def create_app(pace: Pace | None = None) -> Starlette:

@@ -35,15 +35,15 @@ class Behaviour:
     prompt_version: str = "1"
 
 
-def create_app() -> Starlette:
-    """The agent's application."""
+def create_app(model: httpx.AsyncBaseTransport | None = None) -> Starlette:
+    """The agent's application; `model` is how to reach the model's server, over the network unless given."""
     spanloom.configure(service="rag-agent", version="1.0")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.behaviour = Behaviour()
         app.state.index = retrieval.build_index(corpus.load())
-        async with httpx.AsyncClient(timeout=30) as app.state.client:
+        async with httpx.AsyncClient(timeout=30, transport=model) as app.state.client:
             yield
         spanloom.shutdown()
 

@@ -23,13 +23,14 @@ AGENT = os.environ.get("RAG_AGENT_URL", "http://127.0.0.1:8092")
 REFUSAL = "I can help with questions about Python's standard library only."
 
 
-def create_app() -> Starlette:
-    """The chat API's application."""
+def create_app(agent: httpx.AsyncBaseTransport | None = None) -> Starlette:
+    """The chat API's application; `agent` is how to reach the agent, over the network unless given."""
     spanloom.configure(service="rag-chat", version="1.0")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with httpx.AsyncClient(timeout=30, event_hooks={"request": [_propagate]}) as app.state.client:
+        hooks = {"request": [_propagate]}
+        async with httpx.AsyncClient(timeout=30, transport=agent, event_hooks=hooks) as app.state.client:
             yield
         spanloom.shutdown()
 

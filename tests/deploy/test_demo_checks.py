@@ -131,19 +131,23 @@ def test_a_check_fails_when_a_row_disagrees(client, table, row, check, said):
 
 
 @pytest.mark.parametrize(
-    ("posted_at", "trace_ids", "holds", "said"),
+    ("begun", "posted_at", "trace_ids", "holds", "said"),
     [
-        (1030.0, "t0,t1", True, "5.0 s after its window ended, 20 s into the incident, with 2 traces"),
-        (1021.0, "t0", True, "4.0 s before its window ended"),
-        (1009.0, "t0", False, "before anything was wrong"),
-        (1030.0, "gone", False, "without a trace that is stored"),
+        (1010, 1030, "t0,t1", True, "5.0 s after its window ended, 20 s into the incident, with 2 traces"),
+        (1010, 1021, "t0", True, "4.0 s before its window ended"),
+        (1026, 1030, "t0", False, "1.0 s before anything was wrong"),
+        (1010, 1030, "gone", False, "without a trace that is stored"),
+        (1010, 1030, "", False, "without a trace that is stored"),
     ],
 )
-def test_a_page_must_come_in_its_incident_with_a_trace(client, tmp_path, posted_at, trace_ids, holds, said):
+def test_a_page_must_be_about_its_incident_and_carry_a_trace(
+    client, tmp_path, begun, posted_at, trace_ids, holds, said
+):
     incident, pager, load = INCIDENTS[0], Pager(), Load(tmp_path / "log")
-    load.begun[incident.name] = 1010.0
+    load.begun[incident.name] = begun
     annotations = {"window_end": datetime.fromtimestamp(1025, UTC).isoformat(), "trace_ids": trace_ids}
-    pager.take(json.dumps([{"labels": {"alertname": incident.rule}, "annotations": annotations}]).encode(), posted_at)
+    posted = [{"labels": {"alertname": incident.rule}, "annotations": annotations}]
+    pager.take(json.dumps(posted).encode(), posted_at)
     verdict = checks.page(client, incident, load, pager)
     assert (verdict.holds, said in verdict.text) == (holds, True), verdict.text
 

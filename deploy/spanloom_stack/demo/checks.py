@@ -135,15 +135,18 @@ def page(client: Client, incident: Incident, load: Load, pager: Pager) -> Verdic
     arrival, begun = pager.first(incident.rule), load.begun.get(incident.name)
     if arrival is None or begun is None:
         return Verdict(False, f"{incident.rule}: no page, though {incident.title}")
-    if arrival.at < begun:
-        return Verdict(False, f"{incident.rule} paged {begun - arrival.at:.1f} s before anything was wrong")
+    ended = datetime.fromisoformat(arrival.alert.annotations["window_end"]).timestamp()
+    if ended <= begun:
+        return Verdict(
+            False, f"{incident.rule} paged a window that ended {begun - ended:.1f} s before anything was wrong"
+        )
     trace_ids = worst(arrival)
     (stored,) = _rows(
         client, "SELECT count() AS spans FROM spans WHERE trace_id IN {ids:Array(String)}", {"ids": trace_ids}
     )
     if not stored["spans"]:
         return Verdict(False, f"{incident.rule} paged without a trace that is stored")
-    after = arrival.at - datetime.fromisoformat(arrival.alert.annotations["window_end"]).timestamp()
+    after = arrival.at - ended
     when = f"{after:.1f} s after" if after >= 0 else f"{-after:.1f} s before"
     return Verdict(
         True,

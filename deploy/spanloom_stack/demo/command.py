@@ -3,10 +3,13 @@
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
 import click
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
@@ -23,12 +26,28 @@ def demo(seconds: float) -> None:
     from spanloom_stack.demo.run import run
 
     _leave_settings_behind()
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)
+    for ending in _ENDINGS:
+        signal.signal(ending, _interrupt_once)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     folder = Path(tempfile.mkdtemp(prefix="spanloom-demo-"))
-    if not run(Console(highlight=False), folder, seconds):
-        raise click.ClickException(f"not every check held; logs and data are kept in {folder}")
+    try:
+        held = run(console, folder, seconds)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        raise
+    if not held:
+        raise click.ClickException(
+            f"not every check held. To query what was stored: {sys.executable} -m spanloom_stack.clickhouse "
+            f"--data {folder / 'clickhouse'}, then spanloom sql"
+        )
     shutil.rmtree(folder)
+
+
+def _interrupt_once(number: int, frame: object) -> None:
+    """One signal is enough: every stop has its time limit, and a second must not cut it short."""
+    for ending in _ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _leave_settings_behind() -> None:

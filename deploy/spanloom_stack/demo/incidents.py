@@ -13,7 +13,7 @@ class Incident:
 
 
 INCIDENTS = (
-    Incident("slow_retrieval", "retrieval takes 1.5 s longer", "SlowAnswers"),
+    Incident("slow_retrieval", "retrieval takes 4 s longer", "SlowAnswers"),
     Incident("tripled_tokens", "a prompt version sends three times the tokens", "CostlyPrompt"),
     Incident("blocked_wave", "nearly half of the questions must be blocked", "BlockedRequests"),
 )

@@ -28,7 +28,14 @@ from spanloom_stack.supervise import Supervisor
 
 RULES = Path(__file__).with_name("rules.yaml")
 _SETTLE = 60.0  # seconds that what is on its way may take to be stored, at most
-_EVERY = 5.0  # seconds between lines where there is no terminal
+_LOGS = {
+    "spans": ("rag-chat.log", "rag-agent.log", "sink.log"),
+    "traces": ("processor-1.log", "sink.log"),
+    "latency": ("processor-1.log", "sink.log"),
+    "cost": ("sink.log",),
+    "page": ("processor-1.log", "load.log"),
+}
+_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 def run(console: Console, folder: Path, seconds: float) -> bool:
@@ -97,10 +104,10 @@ def _watch(console: Console, stack: Supervisor, view: View, client: Client) -> N
 
     def lines() -> None:
         nonlocal shown
-        console.print(view.line())
+        console.print(view.line(), soft_wrap=True)
         news = changes(view.arrivals)
         for arrival in news[shown:]:
-            console.print(page(arrival))
+            console.print(page(arrival), soft_wrap=True)
         shown = len(news)
 
     stack.watch(until=lambda: refreshed(_EVERY, lines))
@@ -113,7 +120,7 @@ def _show_worst(console: Console, client: Client, paged: Pager) -> None:
             spans = store.spans(client, trace_id)
             if spans:
                 rule = arrival.alert.labels["alertname"]
-                console.print(f"\nthe worst trace that {rule} paged: spanloom trace {trace_id}\n")
+                console.print(f"\nthe worst trace that {rule} paged: spanloom trace {trace_id}\n", soft_wrap=True)
                 console.print(waterfall(store.trace(client, trace_id), spans, console.width))
                 return
 
@@ -130,11 +137,10 @@ def _check(console: Console, client: Client, load: Load, paged: Pager, logs: Pat
     console.print()
     for title, verdict in verdicts:
         sign = ("✓ ", "green") if verdict.holds else ("✗ ", "bold red")
-        console.print(Text.assemble(sign, (f"{title:<10}", "bold"), verdict.text))
+        console.print(Text.assemble(sign, (f"{title:<10}", "bold"), verdict.text), soft_wrap=True)
     held = all(one.holds for _, one in verdicts)
-    if not held:
-        names = ", ".join(sorted(path.name for path in logs.glob("*.log")))
-        console.print(f"\nwhere to look: {logs} ({names}), and SPANLOOM_CLICKHOUSE_URL for spanloom sql")
+    for title in dict.fromkeys(title for title, verdict in verdicts if not verdict.holds):
+        console.print(f"  {title}: look into {' and '.join(str(logs / name) for name in _LOGS[title])}", soft_wrap=True)
     return held
 
 

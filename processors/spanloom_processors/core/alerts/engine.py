@@ -7,6 +7,7 @@ and on nothing else: not on how a poll cut the log, not on the wall clock, not o
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import polars as pl
@@ -126,7 +127,7 @@ class Engine:
         source = header["topic_id"], header["partition"]
         progress.source(header["partition"], header["partitions"], header["progress"])
         self._versions.advance(source, header["next_offset"])
-        arrival = max(progress.clock // PANE_MS * PANE_MS, progress.judged)
+        arrival = progress.clock // PANE_MS * PANE_MS
         touched: dict[Touched, None] = {}
         for row in rows:
             touched.update(dict.fromkeys(self._versions.apply(source, header["revision"], row, arrival)))
@@ -149,23 +150,26 @@ class Engine:
         """Fire what a growing sum has made true in a window that is still open."""
         for series, group, start in touched:
             for rule in series.early:
-                for end in _open_ends(rule, start, progress):
-                    if alert := self._fire_early(rule, series, group, progress, end):
+                for end in _open_ends(rule, series, start, progress.judged):
+                    if alert := self._fire_early(rule, series, group, progress.clock, end):
                         yield alert
                         break
 
-    def _fire_early(self, rule: Rule, series: Series, group: Group, progress: Progress, end: int) -> Alert | None:
-        if active(self._states.get((rule.name, group))):
+    def _fire_early(self, rule: Rule, series: Series, group: Group, clock: int, end: int) -> Alert | None:
+        start = end - rule.window
+        state = self._states.get((rule.name, group))
+        known = state is not None and (active(state) or clock < state["at"])
+        if known or (start < self._read_from and not isinstance(rule.condition, Budget)):
             return None
-        total = series.window_of(group, end - rule.window, end)
-        return self._judge(rule, series, group, total, end, False, progress.clock, min(progress.clock, end), early=True)
+        total = series.window_of(group, start, end)
+        return self._judge(rule, series, group, total, Moment(clock, start, end, min(clock, end), False))
 
     def _settle(self, progress: Progress) -> list[Alert]:
         """Judge every window that is due, in the order of their ends; close hours; forget what nothing needs."""
         found: list[Alert] = []
         while due := progress.due():
-            end, partial = due
-            found += self._judge_all(end, partial, progress.clock)
+            end, overdue = due
+            found += self._judge_all(end, overdue, progress.clock)
             progress.done(end)
             self._forget(end)
         while until := progress.hours_until(self._versions.oldest_open_hour()):
@@ -173,7 +177,7 @@ class Engine:
             self._closed += [_hour(*hour) for hour in closed if hour[0] >= self._read_from]
         return found
 
-    def _judge_all(self, end: int, partial: bool, at: int) -> Iterator[Alert]:
+    def _judge_all(self, end: int, overdue: bool, at: int) -> Iterator[Alert]:
         yield from self._orphans(end, at)
         windows: dict[tuple[int, int], dict[Group, Sum]] = {}
         for rule in self._rules:
@@ -186,7 +190,7 @@ class Engine:
             groups = windows[key].keys() | self._candidates(rule, series, end)
             for group in sorted(groups):
                 total = windows[key].get(group) or Sum()
-                if alert := self._judge(rule, series, group, total, end, partial, at, end):
+                if alert := self._judge(rule, series, group, total, Moment(at, end - rule.window, end, end, overdue)):
                     yield alert
 
     def _candidates(self, rule: Rule, series: Series, end: int) -> set[Group]:
@@ -194,28 +198,21 @@ class Engine:
         active_groups = {group for (name, group), state in self._states.items() if name == rule.name and active(state)}
         return active_groups | series.panes.get(end - reach(rule), {}).keys()
 
-    def _judge(
-        self, rule: Rule, series: Series, group: Group, total: Sum, end: int, partial: bool, at: int, since: int,
-        early: bool = False,
-    ) -> Alert | None:  # fmt: skip
+    def _judge(self, rule: Rule, series: Series, group: Group, total: Sum, now: Moment) -> Alert | None:
         state = self._states.get((rule.name, group))
-        start = end - rule.window
-        if (state and end <= state["window_end"]) or (early and not self._judgeable(rule, start)):
+        if state and now.end <= state["window_end"]:
             return None
-        verdict = judge(rule, series, group, total, end, active(state))
+        verdict = judge(rule, series, group, total, now.end, active(state))
+        if not verdict.true and active(state) and _true_in_open_window(rule, series, group, now.end):
+            return None
+        why, window = rule.metric.why, (now.start, now.end)
         if isinstance(rule.condition, Budget):
-            start = budget.period_start(end - PANE_MS, rule.condition.period)
-        why, wide = rule.metric.why, end - rule.window
-        alert = step(
-            rule, group, state, verdict, Moment(at, start, end, since, partial),
-            lambda: self._versions.worst(series, group, why, wide, end, EXEMPLARS) if why else [],
-        )  # fmt: skip
+            now = now._replace(start=budget.period_start(now.end - PANE_MS, rule.condition.period))
+        worst = partial(self._versions.worst, series, group, why, *window, EXEMPLARS)
+        alert = step(rule, group, state, verdict, now, worst)
         if alert:
             self._states[rule.name, group] = alert
         return alert
-
-    def _judgeable(self, rule: Rule, start: int) -> bool:
-        return isinstance(rule.condition, Budget) or start >= self._read_from
 
     def _orphans(self, end: int, at: int) -> Iterator[Alert]:
         """Resolve what fires for a rule that the rules file does not have any more."""
@@ -232,13 +229,22 @@ class Engine:
                 del self._states[key]
 
 
-def _open_ends(rule: Rule, start: int, progress: Progress) -> Iterable[int]:
-    """The ends of windows not judged yet that a pane is in, up to the one that the clock is in."""
-    first = max(start, progress.judged) + PANE_MS
+def _open_ends(rule: Rule, series: Series, start: int, judged: int) -> Iterable[int]:
+    """The ends of windows not judged yet that have data and that a pane is in; of a budget the first one is enough."""
+    first = max(start, judged) + PANE_MS
     if isinstance(rule.condition, Budget):
         return (first,)
-    now = max(progress.clock // PANE_MS * PANE_MS, start) + PANE_MS
-    return range(first, min(start + rule.window, now) + PANE_MS, PANE_MS)
+    return range(first, min(start + rule.window, max(series.panes) + PANE_MS) + PANE_MS, PANE_MS)
+
+
+def _true_in_open_window(rule: Rule, series: Series, group: Group, judged: int) -> bool:
+    """A sum that is over the limit in a later window already: resolving it would page again at once."""
+    if not rule.early or isinstance(rule.condition, Budget):
+        return False
+    ends = range(judged + PANE_MS, max(series.panes, default=0) + 2 * PANE_MS, PANE_MS)
+    return any(
+        judge(rule, series, group, series.window_of(group, end - rule.window, end), end, True).true for end in ends
+    )
 
 
 def _reads_from(log_time: int) -> int:

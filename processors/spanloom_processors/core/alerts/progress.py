@@ -32,7 +32,7 @@ class Progress:
         self._passed: dict[int, int] = {}
         self._ends: deque[tuple[int, int]] = deque()  # window ends that the clock has passed, with _waited then
         self._next_end = self.judged + PANE_MS
-        self._hours: dict[int, int] = {}
+        self._hour = 0, 0  # the end of an hour that the clock has passed, with _waited then
 
     def tick(self, log_time: int) -> None:
         """Read a message's log time."""
@@ -74,10 +74,9 @@ class Progress:
         end = oldest + HOUR_MS
         if self._all_passed(end):
             return end
-        if end <= self.clock and self._waited - self._hours.setdefault(end, self._waited) >= HOUR_WAIT_MS:
-            del self._hours[end]
-            return end
-        return 0
+        if self._hour[0] != end <= self.clock:
+            self._hour = end, self._waited
+        return end if self._hour[0] == end and self._waited - self._hour[1] >= HOUR_WAIT_MS else 0
 
     def _all_passed(self, end: int) -> bool:
         return self._partitions > 0 and all(

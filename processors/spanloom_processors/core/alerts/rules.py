@@ -252,14 +252,14 @@ def _check_templates(rule: Rule) -> None:
     known = {"metric", "value", "threshold", "window", *rule.group_by}
     for key in ("summary", "description"):
         try:
-            fields = [
-                field for _, field, spec, conversion in Formatter().parse(getattr(rule, key)) if field is not None
-            ]
+            parts = [part for part in Formatter().parse(getattr(rule, key)) if part[1] is not None]
         except ValueError as error:
             raise RuleError(f"{key}: {error}") from None
-        for field in fields:
-            if field not in known:
-                raise RuleError(f"{key}: {{{field}}} is unknown; known: {', '.join(sorted(known))}")
+        for _, name, spec, conversion in parts:
+            if spec or conversion:
+                raise RuleError(f"{key}: {{{name}}}: no format or conversion is possible")
+            if name not in known:
+                raise RuleError(f"{key}: {{{name}}} is unknown; known: {', '.join(sorted(known))}")
 
 
 def _check_known(key: str, given: Iterable[str], known: tuple[str, ...]) -> None:

@@ -11,7 +11,6 @@ from spanloom_processors.core.alerts.windows import (
     HOUR_MS,
     MINUTE_MS,
     NANO,
-    HourSum,
     Series,
     Sum,
     amount,
@@ -86,19 +85,17 @@ def _cost(band: Band, value: float, past: History) -> Verdict:
 def history(series: Series, group: Group, before: int) -> History:
     """The 24 h of a group before a time: whole hours, and of the current one what lies before."""
     current = before // HOUR_MS * HOUR_MS
-    past = HourSum()
-    past.counts = series.window_of(group, current, before).counts
+    # The hour that the window begins in also holds panes that are not past yet.
+    ahead = series.window_of(group, before, current + HOUR_MS).counts
+    counts = [-count for count in ahead]
     costs: list[int] = []
     minutes = 0
     for start in range(current - baseline.HISTORY_MS, current + HOUR_MS, HOUR_MS):
         hour = series.hours.get(start, {}).get(group)
         if hour is None:
             continue
-        mask = hour.minutes
-        if start == current:
-            mask &= (1 << (before - current) // MINUTE_MS) - 1
-        else:
-            past.counts = [mine + other for mine, other in zip(past.counts, hour.counts, strict=True)]
+        mask = hour.minutes & (1 << (before - current) // MINUTE_MS) - 1 if start == current else hour.minutes
+        counts = [mine + other for mine, other in zip(counts, hour.counts, strict=True)]
         minutes += mask.bit_count()
         costs += [cost for minute, cost in enumerate(hour.costs) if mask >> minute & 1]
-    return History(past.counts, costs, minutes)
+    return History([max(0, count) for count in counts], costs, minutes)

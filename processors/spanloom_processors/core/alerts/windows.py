@@ -100,11 +100,11 @@ class Series:
 
     def window_of(self, group: Group, start: int, end: int) -> Sum:
         """The counts (no sketches) of one group in [start, end)."""
+        panes = (self.panes.get(pane) for pane in range(start, end, PANE_MS))
+        parts = [groups[group].counts for groups in panes if groups and group in groups]
         total = Sum()
-        for pane in range(start, end, PANE_MS):
-            part = self.panes.get(pane, {}).get(group)
-            if part:
-                total.add(part.counts, {})
+        if parts:
+            total.counts = [sum(column) for column in zip(*parts, strict=True)]
         return total
 
     def hour(self, start: int, group: Group) -> HourSum:

@@ -1,8 +1,8 @@
 """One pane row from many spans: what is counted, and how two partial rows become one.
 
 Everything is an integer sum or a top-k by a total order, so folding is associative to the bit. A *group* is an integer
-column naming the pane row a span belongs to. Two long frames hold what has no fixed width: tallies (sketch buckets, score
-sums, block reasons) and the worst spans.
+that names the pane row a span belongs to. State and partial results are plain frames of numbers and strings, `WIDE`,
+`TALL` and `WORST`: polars 2.1 corrupts memory when lists of structs are sorted within groups (ADR 0052).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _WHY = {
     "slow_ttft": (pl.col("ttft"), None),
     "slow_tpot": (pl.col("tpot"), None),
 }
-"""For each reason the value that ranks a span, null where the reason does not apply, and the column that marks its spans."""
+"""For each reason the value that ranks a span, null where it does not apply, and the column that marks its spans."""
 
 WIDE = {"group": pl.Int64, **dict.fromkeys(SUMS, pl.Int64)}
 """One row for each group: its integer sums."""
@@ -60,7 +60,7 @@ TALL = {
     "count": pl.Int64,
     "sum": pl.Int64,
 }
-"""One row for each sketch bucket (`index`), score or block reason (`name`) of a group; `sum` is of scores, in millionths."""
+"""One row for each sketch bucket (`index`), score or block reason (`name`) of a group; `sum`: of scores, in millionths."""
 WORST = {"group": pl.Int64, "why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String}
 """The `KEPT` worst spans of a group by each reason, worst first."""
 

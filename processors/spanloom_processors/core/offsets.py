@@ -10,8 +10,8 @@ FORMAT = "1"
 class SafePoint(NamedTuple):
     """The first offset still needed, and what a replay from it cannot know.
 
-    `frontier`: end (epoch ms) of the last pane closed for good when this was taken; a replay emits nothing at or before it.
-    `log_clock`: the partition's log clock (epoch ms) before `offset`. `topic_id`: whose offsets these are.
+    `frontier`: end (epoch ms) of the last pane closed for good when this was taken; a replay tells nothing of it or of
+    earlier ones. `log_clock`: the partition's log clock (epoch ms) before `offset`. `topic_id`: whose offsets these are.
     """
 
     offset: int
@@ -28,7 +28,7 @@ def encode(point: SafePoint) -> str:
 def decode(offset: int, metadata: str | None) -> SafePoint | None:
     """The safe point of a committed offset; None where the metadata is missing or was not written by `encode`."""
     fields = (metadata or "").split(" ")
-    if len(fields) != 4 or fields[0] != FORMAT:
+    if len(fields) != 4 or fields[0] != FORMAT or not fields[3]:
         return None
     try:
         return SafePoint(offset, int(fields[1]), int(fields[2]), fields[3])

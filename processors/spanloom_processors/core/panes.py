@@ -1,7 +1,7 @@
 """Panes: 10 s of event time of one partition, a row for each key; a row is a function of a prefix of the log.
 
-Rows are upserts whose version is the span count. A span that is late, or dated in the future, is in no pane: it is in a *late
-row*, which is complete with its message and forgotten once emitted.
+Rows are upserts whose version is the span count. A span that is late, or dated in the future, is in no pane: it is in a
+*late row*, which is complete with its message and forgotten once emitted.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Panes:
         self._worst = [pl.DataFrame(schema=aggregate.WORST)]
 
     def fold(self, spans: pl.DataFrame) -> None:
-        """Fold derived spans in log order; each has its pane's `start`, a `late_offset` (null: on time) and `before`."""
+        """Fold derived spans in log order, each with its pane's `start`, a `late_offset` (null: on time) and `before`."""
         spans = self._first_copies(spans)
         if spans.is_empty():
             return
@@ -108,7 +108,7 @@ class Panes:
         self._worst.append(aggregate.worst(spans))
 
     def emit(self, frontier: int) -> pl.DataFrame:
-        """Rows (`SCHEMA`) changed since the last call, late rows, and, as `final`, the panes that the frontier has passed."""
+        """Rows (`SCHEMA`) changed since the last call, late rows, and, as `final`, the panes the frontier has passed."""
         closed = {
             group for group, (start, _, late) in self._keys.items() if late is None and start + PANE_MS <= frontier
         }

@@ -89,10 +89,10 @@ class Partition:
         return self._next_offset
 
     def fold(self, spans: pl.DataFrame, messages: pl.DataFrame) -> None:
-        """Fold one poll: `messages` has a row (`offset`, `log_time`) for each message, also for one without readable spans.
+        """Fold one poll: `messages` has a row (`offset`, `log_time`) for each message, readable or not.
 
-        `spans` are the derived spans (`spanloom_schemas.frames.derive`) of these messages in log order; both frames are
-        ordered by offset. Messages before `next_offset` are ignored: they were folded already.
+        `spans` are the derived spans (`spanloom_schemas.frames.derive`, at least `COLUMNS`) of these messages in log
+        order; both frames are ordered by offset. Messages before `next_offset` are ignored: they were folded already.
         """
         messages = messages.filter(pl.col("offset") >= self._next_offset)
         if messages.is_empty():
@@ -115,7 +115,7 @@ class Partition:
         self._progress = max(self._progress, now_ms)
 
     def trim(self, log_start: int) -> None:
-        """Note that the log now begins at `log_start`: if unread messages are gone, panes that may have lost spans fall silent."""
+        """Note that the log now begins at `log_start`: where it took unread messages, panes that may lack spans fall silent."""
         if log_start > self._next_offset:
             self._lost += log_start - self._next_offset
             self._next_offset = log_start

@@ -9,7 +9,7 @@ import polars as pl
 
 
 class Revision(NamedTuple):
-    """A numbered set of rules for the panes that start at `effective_ms` (epoch ms) or later, until the next revision."""
+    """A numbered set of rules for panes that start at `effective_ms` (epoch ms) or later, until the next revision."""
 
     number: int
     effective_ms: int

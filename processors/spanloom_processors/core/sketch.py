@@ -1,7 +1,7 @@
 """Latency sketches: OpenTelemetry's base-2 exponential histogram at scale 6, over nanoseconds, held as (index, count).
 
-Bucket `index` holds the values in (base**index, base**(index + 1)] with base = 2**(1/64). Merging is adding counts, so any
-order and grouping of merges gives the same sketch. Source: OpenTelemetry's metrics data model, "ExponentialHistogram".
+Bucket `index` holds the values in (base**index, base**(index + 1)] with base = 2**(1/64). Merging is adding counts, so
+any order and grouping of merges gives the same sketch. Source: OpenTelemetry's metrics data model, "ExponentialHistogram".
 """
 
 from __future__ import annotations

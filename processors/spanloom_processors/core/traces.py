@@ -1,9 +1,9 @@
 """Trace assembly: which spans of a partition's log make up a trace, decided by the log clock alone.
 
-A trace_id's spans are cut into *segments*: a segment ends when its root has ended and the trace was quiet, when it was idle,
-or at a bound. A span that comes later opens the next segment. Closed segments are not remembered; who meets a trace_id with
-two rows reads the whole trace from the raw spans. A segment's row is a function of the spans it holds, whatever closed it, so
-two versions of one length are equal.
+A trace_id's spans are cut into *segments*: a segment ends when its root has ended and the trace was quiet, when it was
+idle, or at a bound. A span that comes later opens the next segment. Closed segments are not remembered; who meets a
+trace_id with two rows reads the whole trace from the raw spans. A segment's row is a function of the spans it holds,
+whatever closed it, so two versions of one length are equal (ADR 0051).
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ _ARRIVALS = {
 
 @dataclass(slots=True)
 class Segment:
-    """An open trace. Clocks are log clocks (ms); `ordinal` counts the partition's spans; `told`: spans when last emitted."""
+    """An open trace. `opened`, `last`: log clocks (ms) of its first and last span; `ordinal`: spans read before it.
+
+    `before`: the log clock before `offset`, its first; `arrivals` counts copies too; `told`: arrivals when last emitted.
+    """
 
     number: int
     offset: int
@@ -222,7 +225,7 @@ class Traces:
         return "bound_age" if _is_aged(segment, once["clock"][-1]) else None
 
     def _forget(self, closed: list[Segment]) -> None:
-        """Let go of closed segments' spans, rewriting what is held only now and then: a span is copied once or twice."""
+        """Let go of closed segments' spans; what is held is rewritten only now and then, so a span is copied seldom."""
         self._dead += sum(each.arrivals for each in closed)
         height = sum(each.height for each in self._held)
         if self._dead * 2 > height or len(self._held) > _FRAMES:

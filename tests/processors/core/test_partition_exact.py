@@ -22,7 +22,18 @@ from spanloom_processors.core.partition import Emission, Partition
 T0 = 1_700_000_000_000
 BOUNDS = Bounds(pane_keys=4, pane_labels=2, trace_spans=6, held_spans=25)
 TOPIC = "topic-id"
-KEY = ["environment", "service", "kind", "request", "model", "prompt_id", "prompt_version", "tenant", "experiment", "run_id"]
+KEY = [
+    "environment",
+    "service",
+    "kind",
+    "request",
+    "model",
+    "prompt_id",
+    "prompt_version",
+    "tenant",
+    "experiment",
+    "run_id",
+]
 FOREVER = T0 + 10**9
 
 Message = tuple[int, int, list[dict[str, Any]]]
@@ -103,7 +114,9 @@ def truth_of(messages: Sequence[Message]) -> Truth:
             if key not in keys[start] and len(keys[start]) >= 4:
                 key = tuple(value if isinstance(value, bool) else "other" for value in key)
             keys[start].setdefault(key, None)
-            count(truth.panes.setdefault((start, key, None), empty()), span, lambda fact: names[start, fact])
+            count(
+                truth.panes.setdefault((start, key, None), empty()), span, lambda fact, start=start: names[start, fact]
+            )
     return truth
 
 

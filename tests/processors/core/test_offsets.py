@@ -1,0 +1,25 @@
+"""What a commit says beside its offset."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from spanloom_processors.core.offsets import SafePoint, decode, encode
+
+
+@given(
+    st.integers(0, 2**63),
+    st.integers(-(2**63), 2**63),
+    st.integers(0, 2**63),
+    st.from_regex(r"[\w-]{22}", fullmatch=True),
+)
+def test_a_safe_point_survives_the_commit(offset, frontier, log_clock, topic_id):
+    point = SafePoint(offset, frontier, log_clock, topic_id)
+    assert decode(offset, encode(point)) == point
+    assert len(encode(point)) < 4096
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, "", "1", "2 1 1 topic", "1 x 1 topic", "1 1 1.5 topic", "1 1 1 to pic", "\x00", "1 1 1 "]
+)
+def test_metadata_of_another_hand_is_no_metadata(metadata):
+    assert decode(7, metadata) is None

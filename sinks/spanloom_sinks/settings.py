@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from spanloom_schemas.settings import ClickHouseSettings, KafkaSettings
 
-Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=20_000)]
 
 
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from spanloom_schemas.prices.book import Book
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks import migrate
 from spanloom_sinks.decode import decode
+from spanloom_sinks.settings import RetentionSettings
 from spanloom_sinks.source import Source
 from spanloom_sinks.store import Store
 from spanloom_sinks.tables import tables
@@ -41,7 +42,13 @@ class Traffic:
     def span(self, **fields: Any) -> Datum:
         end = fields.pop("end", 1_700_000_000_000_000_000)
         plain = {"parent_id": None, "parent_remote": False, "kind": "request", "otel_kind": "server", "status": "ok"}
-        named = {"trace_id": self.id(16), "span_id": self.id(8), "name": "POST /chat", "start": end - 1_000_000, "end": end}
+        named = {
+            "trace_id": self.id(16),
+            "span_id": self.id(8),
+            "name": "POST /chat",
+            "start": end - 1_000_000,
+            "end": end,
+        }
         return plain | named | fields
 
     def batch(self, spans: list[Datum], **fields: Any) -> Datum:
@@ -63,15 +70,18 @@ def book() -> Book:
     return Book.load()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def database(clickhouse: str) -> ClickHouseSettings:
-    """A database with all tables and views, for the tests of one module."""
-    settings = ClickHouseSettings(clickhouse_url=clickhouse, clickhouse_database=f"sinks_{next(_numbers)}_{os.getpid()}")
-    migrate.apply(settings)
+    """A database with all tables and views; tests tell their rows apart, or empty the tables they count."""
+    settings = ClickHouseSettings(
+        clickhouse_url=clickhouse, clickhouse_database=f"sinks_{next(_numbers)}_{os.getpid()}"
+    )
+    # Nothing expires: the tests' time stands still.
+    migrate.apply(settings, RetentionSettings(**dict.fromkeys(RetentionSettings.__struct_fields__, 20_000)))
     return settings
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def store(database: ClickHouseSettings) -> Iterator[Store]:
     opened = Store(database)
     yield opened
@@ -85,7 +95,9 @@ Fill = Callable[..., dict[str, pl.DataFrame]]
 def fill(store: Store, book: Book) -> Fill:
     """Write messages into the tables of their topic without Kafka, as from one block; returns the rows by table."""
 
-    def write(topic: str, messages: list[tuple[int, int, bytes]], source: Source | None = None) -> dict[str, pl.DataFrame]:
+    def write(
+        topic: str, messages: list[tuple[int, int, bytes]], source: Source | None = None
+    ) -> dict[str, pl.DataFrame]:
         source = source or Source(topic, "topic-id", 0, 0)
         decoded = decode(topic, messages)
         assert not decoded.dead
@@ -102,7 +114,11 @@ def produce(kafka: str) -> Callable[[str, list[bytes], str | None], None]:
     """Send values and wait; all topics are there. With a trace id, to its partition."""
     admin = AdminClient({"bootstrap.servers": kafka})
     missing = [t for t in topics.load().values() if t.name not in admin.list_topics(timeout=10).topics]
-    for made in admin.create_topics([NewTopic(t.name, t.partitions, 1, config=t.config()) for t in missing]).values() if missing else ():
+    for made in (
+        admin.create_topics([NewTopic(t.name, t.partitions, 1, config=t.config()) for t in missing]).values()
+        if missing
+        else ()
+    ):
         made.result(20)
     producer = Producer({"bootstrap.servers": kafka, "linger.ms": 1})
 
@@ -123,7 +139,10 @@ class SinkProcess:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SPANLOOM_")}
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from spanloom_sinks.commands import sink; sink()"], env=clean | environment, stdout=subprocess.PIPE, stderr=file
+                [sys.executable, "-c", "from spanloom_sinks.commands import sink; sink()"],
+                env=clean | environment,
+                stdout=subprocess.PIPE,
+                stderr=file,
             )
 
     def wait_ready(self) -> None:

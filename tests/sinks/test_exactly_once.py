@@ -29,7 +29,9 @@ def test_a_sink_that_is_killed_at_any_point_stores_every_span_once(start_sink, s
     eventually(lambda: counts(store, producer)[0] >= len(ids), sink.log.read_text)
     assert sink.stop() == 0
     assert counts(store, producer) == (len(ids), len(ids), len(ids), 18)
-    ledger = store.query("SELECT produced, stored, missing, gaps, tail FROM ledger WHERE producer = {p:String}", p=producer)
+    ledger = store.query(
+        "SELECT produced, stored, missing, gaps, tail FROM ledger WHERE producer = {p:String}", p=producer
+    )
     assert ledger.rows() == [(90, 90, 0, 0, "closed")]
 
 
@@ -39,7 +41,11 @@ def test_a_block_is_repeated_with_the_boundaries_it_was_marked_with(start_sink, 
     produce("llm.spans", [traffic.encoded([traffic.span(trace_id=trace)], producer=producer)], trace)
     start_sink(SPANLOOM_FAULT="sink.after_insert").wait_killed()
     # More has arrived meanwhile: a block cut anew would be a larger one, under another token.
-    produce("llm.spans", [traffic.encoded([traffic.span(trace_id=trace)], producer=producer, sequence=n) for n in (2, 3)], trace)
+    produce(
+        "llm.spans",
+        [traffic.encoded([traffic.span(trace_id=trace)], producer=producer, sequence=n) for n in (2, 3)],
+        trace,
+    )
     # The table's log of tokens has forgotten: only what is in the table can tell.
     store.command("ALTER TABLE spans MODIFY SETTING non_replicated_deduplication_window = 0")
     try:

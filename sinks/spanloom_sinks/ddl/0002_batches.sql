@@ -17,7 +17,6 @@ CREATE TABLE IF NOT EXISTS batches
     given_up Array(Int64) COMMENT 'sequence numbers whose delivery was given up; their spans are in dropped' CODEC(ZSTD(1)),
     last Bool COMMENT 'the epoch ended cleanly with this message',
     spans Int64 COMMENT 'in this message' CODEC(T64, ZSTD(1)),
-    bytes Int64 COMMENT 'of the message''s value' CODEC(T64, ZSTD(1)),
     topic_id LowCardinality(String),
     partition Int32,
     offset Int64 CODEC(Delta, ZSTD(1)),

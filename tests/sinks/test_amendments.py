@@ -1,0 +1,145 @@
+"""A trace told in several segments becomes one truth, summed up from its spans."""
+
+import polars as pl
+import pytest
+from spanloom_schemas.frames import splice
+from spanloom_schemas.frames.traces import summarise
+from spanloom_sinks.amendments import Amendments
+from spanloom_sinks.lane import Lane
+from spanloom_sinks.metrics import Metrics
+from spanloom_sinks.rows.traces import rows
+from spanloom_sinks.source import Source
+
+
+class Progress:
+    """Stands for the consumer: how far spans are stored, and where their log ends."""
+
+    def __init__(self) -> None:
+        self.stored, self.last = 0, 0
+
+    def topic_id(self, topic: str) -> str:
+        return "topic-id"
+
+    def progress(self, topic: str, partition: int) -> int:
+        return self.stored
+
+    def end(self, topic: str, partition: int) -> int:
+        return self.last
+
+
+@pytest.fixture
+def progress():
+    return Progress()
+
+
+@pytest.fixture
+def amendments(store, progress):
+    return Amendments(store, progress, Metrics())
+
+
+LANE = Lane(Source("llm.traces", "traces-id", 0, 0), 0)
+NOW = 1_700_000_000_000
+
+
+@pytest.fixture
+def tell(store, amendments):
+    """Say, as the processors do, that `frame` holds the spans of a segment."""
+
+    def told(frame: pl.DataFrame, offset: int, revision: int = 1) -> None:
+        header = {
+            "topic": "llm.spans",
+            "topic_id": "topic-id",
+            "partition": 0,
+            "revision": revision,
+            "log_clock": NOW,
+            "sent": 0,
+        }
+        message = splice.encode("trace_batch", header, summarise(frame))
+        found = rows(splice.decode("trace_batch", [(offset, NOW, message)]), LANE.source)
+        store.insert("traces", found)
+        amendments.note(LANE, offset, found)
+
+    return told
+
+
+@pytest.fixture
+def derived(book):
+    from spanloom_schemas.frames.derive import derive
+    from spanloom_schemas.frames.spans import flatten
+
+    return lambda messages: derive(flatten(splice.decode("span_batch", messages)), book)
+
+
+def summary(store, trace_id):
+    return store.query(
+        "SELECT spans, state, amended, toUnixTimestamp64Nano(start) AS start, duration, errors FROM trace_summaries "
+        "WHERE trace_id = {id:String}",
+        id=trace_id,
+    ).rows()
+
+
+def one_trace(traffic):
+    """A root and a child of it, in two messages."""
+    root = traffic.span(start=NOW * 10**6, end=NOW * 10**6 + 10_000_000)
+    child = traffic.span(
+        trace_id=root["trace_id"], parent_id=root["span_id"], kind="llm", status="error",
+        start=NOW * 10**6 + 1_000_000, end=NOW * 10**6 + 30_000_000,
+    )  # fmt: skip
+    return root["trace_id"], (0, NOW, traffic.encoded([root])), (1, NOW, traffic.encoded([child], sequence=2))
+
+
+def test_a_late_segment_amends_its_trace(store, fill, tell, amendments, derived, traffic):
+    trace_id, first, second = one_trace(traffic)
+    fill("llm.spans", [first, second])
+    tell(derived([first]), 0)
+    tell(derived([second]), 1)
+    assert len(summary(store, trace_id)) == 2
+    amendments.turn(now=100.0)
+    assert summary(store, trace_id) == [(2, "complete", True, NOW * 10**6, 30_000_000, 1)]
+    assert amendments.hold(LANE) is None
+
+
+def test_it_waits_for_spans_that_are_still_on_their_way(store, fill, tell, amendments, progress, derived, traffic):
+    trace_id, first, second = one_trace(traffic)
+    progress.stored, progress.last = 1, 2
+    fill("llm.spans", [first])
+    tell(derived([first]), 7)
+    tell(derived([second]), 8)
+    amendments.turn(now=100.0)
+    assert len(summary(store, trace_id)) == 2
+    assert amendments.hold(LANE) == 7  # a crash now brings the segments again
+    fill("llm.spans", [second])
+    progress.stored = 2
+    amendments.turn(now=102.0)
+    assert [spans for spans, *_ in summary(store, trace_id)] == [2]
+    assert amendments.hold(LANE) is None
+
+
+def test_a_trace_sent_twice_counts_once(store, fill, tell, amendments, derived, traffic):
+    trace_id, first, second = one_trace(traffic)
+    again = [(offset + 10, NOW, value) for offset, _, value in (first, second)]
+    fill("llm.spans", [first, second])
+    tell(derived([first, second]), 0)
+    fill("llm.spans", again)
+    tell(derived(again), 1)
+    amendments.turn(now=100.0)
+    assert [spans for spans, *_ in summary(store, trace_id)] == [2]
+
+
+def test_told_again_after_a_crash_an_amended_trace_stays_amended(store, fill, tell, amendments, derived, traffic):
+    trace_id, first, second = one_trace(traffic)
+    fill("llm.spans", [first, second])
+    for _ in range(2):
+        tell(derived([first]), 0)
+        tell(derived([second]), 1)
+        amendments.turn(now=100.0)
+        amendments._at = 0.0
+    assert [(spans, amended) for spans, _, amended, *_ in summary(store, trace_id)] == [(2, True)]
+
+
+def test_traces_of_one_segment_are_left_alone(store, fill, tell, amendments, derived, traffic):
+    trace_id, first, second = one_trace(traffic)
+    fill("llm.spans", [first, second])
+    tell(derived([first, second]), 0)
+    amendments.turn(now=100.0)
+    assert [(spans, amended) for spans, _, amended, *_ in summary(store, trace_id)] == [(2, False)]

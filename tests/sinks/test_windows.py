@@ -1,0 +1,201 @@
+"""Windows by sketches and roll-ups against the raw spans, under replay, duplicates and late arrivals."""
+
+import math
+
+import polars as pl
+import pytest
+from spanloom_processors.core.partition import Partition
+from spanloom_schemas.frames import splice
+from spanloom_schemas.frames.derive import derive
+from spanloom_schemas.frames.spans import flatten
+from spanloom_sinks.lane import Lane
+from spanloom_sinks.rollups import HOUR_SECONDS, Rollups
+from spanloom_sinks.source import Source
+
+NOW = 1_700_000_040_000  # the start of a minute
+LANE = Lane(Source("llm.panes", "panes-id", 0, 0), 0)
+HEADER = {"topic": "llm.spans", "topic_id": "topic-id", "partition": 0, "partitions": 1, "log_clock": NOW, "progress": NOW,
+          "next_offset": 0, "sent": 0, "overflow": [], "revision": 1}  # fmt: skip
+
+
+class Line:
+    """A processor and a sink without Kafka: messages in, panes and spans into the tables, roll-ups."""
+
+    def __init__(self, store, fill, book):
+        self.stored = True
+        self.rollups = Rollups(store, lambda *_: self.stored)
+        self._fill, self._book, self._now, self._offset = fill, book, 1000.0, 0
+        self.partition = Partition("topic-id", 0)
+
+    def spans(self, messages, source=None):
+        self._fill("llm.spans", messages, source)
+
+    def panes(self, messages):
+        decoded = splice.decode("span_batch", messages)
+        self.partition.fold(derive(flatten(decoded), self._book), decoded.headers.select("offset", "log_time"))
+        self.tell(self.partition.emit().panes)
+
+    def tell(self, panes: pl.DataFrame, revision: int = 1):
+        message = splice.encode("pane_batch", HEADER | {"revision": revision}, panes)
+        self._offset += 1
+        self.rollups.note(LANE, self._offset, self._fill("llm.panes", [(self._offset, NOW, message)])["panes"])
+
+    def roll_up(self):
+        self._now += 2 * HOUR_SECONDS
+        self.rollups.turn(self._now)
+
+
+@pytest.fixture
+def line(store, fill, book):
+    for table in ("spans", "batches", "panes", "panes_1m", "panes_1h"):
+        store.command(f"TRUNCATE TABLE {table}")
+    return Line(store, fill, book)
+
+
+def messages(traffic, count=3, per=400, offset=0, at=NOW):
+    """Requests with latencies of a long tail, of two models, in several messages a second apart."""
+    made = []
+    for n in range(count):
+        log_time = at + 1000 * n
+        spans = []
+        for _ in range(per):
+            end = log_time * 1_000_000 - traffic.random.randrange(900_000_000)
+            duration = int(traffic.random.lognormvariate(19, 1))
+            llm = {"provider": "openai", "request_model": traffic.random.choice(["gpt-4o", "gpt-4o-mini"]), "usage": "measured",
+                   "input_tokens": 1000, "output_tokens": 100, "time_to_first_token": duration // 3}  # fmt: skip
+            spans.append(traffic.span(kind="llm", llm=llm, start=end - duration, end=end))
+        made.append((offset + n, log_time, traffic.encoded(spans, sequence=offset + n)))
+    return made
+
+
+def exact(values, q):
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
+
+
+def totals(store, table):
+    return store.query(
+        f"SELECT sum(spans) AS spans, sum(cost) AS cost, sum(input_tokens) AS tokens, sum(duration) AS duration, "
+        f"sum(arraySum(duration_sketch.count)) AS sketched, sum(arraySum(latency_le)) AS bucketed FROM {table} FINAL"
+    ).row(0, named=True)
+
+
+def of_spans(store):
+    return store.query(
+        "SELECT count() AS spans, sum(cost) AS cost, sum(input_tokens) AS tokens, sum(duration) AS duration FROM spans FINAL"
+    ).row(0, named=True)
+
+
+def assert_exact(store):
+    truth = of_spans(store)
+    for table in ("panes_1m", "panes_1h"):
+        found = totals(store, table)
+        assert {name: found[name] for name in truth} == truth
+        assert found["sketched"] == found["bucketed"] == truth["spans"]
+
+
+@pytest.mark.parametrize("width", ["1m", "5m", "1h"])
+def test_quantiles_of_windows_are_within_sixth_tenths_of_a_percent(width, line, store, traffic):
+    log = messages(traffic, at=NOW + 10_000)
+    line.spans(log)
+    line.panes(log)
+    line.roll_up()
+    raw = store.query("SELECT duration, ttft, tpot FROM spans FINAL")
+    found = store.query(f"SELECT * FROM services_{width}").row(0, named=True)
+    for q, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99")):
+        for column, prefix in (("duration", ""), ("ttft", "ttft_"), ("tpot", "tpot_")):
+            truth = exact(raw[column].drop_nulls().to_list(), q) / 1e6
+            assert abs(found[f"{prefix}{name}_ms"] / truth - 1) <= 0.006
+
+
+def test_windows_hold_the_cost_and_tokens_of_their_spans(line, store, traffic):
+    log = messages(traffic)
+    line.spans(log)
+    line.panes(log)
+    line.roll_up()
+    assert_exact(store)
+    dollars = store.query("SELECT sum(cost) / 1e9 FROM spans FINAL").item()
+    assert store.query("SELECT sum(dollars) FROM windows_1m").item() == pytest.approx(dollars)
+    assert store.query("SELECT sum(dollars) FROM cost_per_minute").item() == pytest.approx(dollars)
+
+
+def test_roll_ups_stay_exact_when_panes_grow_and_are_told_again(line, store, traffic):
+    log = messages(traffic)
+    line.spans(log)
+    for message in log:
+        line.panes([message])
+        line.roll_up()
+    line.partition = Partition("topic-id", 0)  # a crash: everything again, from the start
+    for message in log[:2]:
+        line.panes([message])
+        line.roll_up()
+    assert_exact(store)
+
+
+def test_late_future_dated_and_repeated_spans_count_once(line, store, traffic):
+    log = messages(traffic)
+    late = [(10, NOW + 60_000, traffic.encoded([traffic.span(end=NOW * 10**6) for _ in range(5)], sequence=10))]
+    future = traffic.span(end=(NOW + 100_000) * 10**6)
+    early, again = ((n, NOW + 60_000, traffic.encoded([future], sequence=n)) for n in (11, 12))
+    repeated = [(20 + offset, NOW + 61_000, value) for offset, _, value in log]
+    everything = [*log, *late, early, again, *repeated]
+    line.spans(everything)
+    line.panes(everything)
+    line.roll_up()
+    assert of_spans(store)["spans"] == 3 * 400 + 5 + 1
+    assert_exact(store)
+
+
+def test_a_late_row_waits_for_its_spans(line, store, traffic):
+    log = messages(traffic, count=1)
+    late = [(10, NOW + 60_000, traffic.encoded([traffic.span(end=NOW * 10**6)]))]
+    line.spans(log)
+    line.stored = False
+    line.panes([*log, *late])
+    line.roll_up()
+    assert totals(store, "panes_1m")["spans"] == 400
+    assert line.rollups.hold(LANE) == 1
+    line.spans(late)
+    line.stored = True
+    line.roll_up()
+    assert_exact(store)
+    assert line.rollups.hold(LANE) is None
+
+
+def test_a_higher_revision_of_a_pane_replaces_it_whole(line, store, traffic):
+    log = messages(traffic, count=1)
+    line.spans(log)
+    line.panes(log)
+    line.roll_up()
+    decoded = splice.decode("span_batch", log)
+    anew = Partition("topic-id", 0)
+    anew.fold(
+        derive(flatten(decoded), line._book).with_columns(model=pl.lit("other")),
+        decoded.headers.select("offset", "log_time"),
+    )
+    line.tell(anew.emit().panes, revision=2)
+    line.roll_up()
+    assert_exact(store)
+    assert store.query("SELECT DISTINCT model FROM windows_1m").to_series().to_list() == ["other"]
+
+
+def test_a_late_span_counts_in_every_column_as_a_span_on_time(line, store, traffic):
+    def one(end):
+        return traffic.span(
+            kind="llm", end=end, start=end - 700_000_000, status="error", block_reason="pii", tool_name="t",
+            llm={"provider": "openai", "request_model": "gpt-4o", "usage": "estimated", "input_tokens": 7, "cache_read_tokens": 5,
+                 "cache_write_tokens": 3, "output_tokens": 40, "reasoning_tokens": 2, "time_to_first_token": 90_000_000},
+            prompt={"system_tokens": 1, "instructions_tokens": 2, "few_shot_tokens": 3, "context_tokens": 4, "user_tokens": 5,
+                    "context_truncated": False},
+            retrieval={"k": 2, "documents": [{"id": "a", "score": 0.5, "cited": True}, {"id": "b", "score": None, "cited": False}]},
+            scores=[{"name": "thumbs", "value": 1.0}, {"name": "bad", "value": float("nan")}],
+        )  # fmt: skip
+
+    on_time = [(0, NOW, traffic.encoded([one(NOW * 10**6)]))]
+    late = [(1, NOW + 90_000, traffic.encoded([one((NOW - 120_000) * 10**6)]))]
+    line.spans([*on_time, *late])
+    line.panes([*on_time, *late])
+    line.roll_up()
+    rows = store.query("SELECT * EXCEPT (start, revision, worst) FROM panes_1m FINAL ORDER BY start")
+    assert rows.height == 2
+    assert rows.row(0) == rows.row(1)

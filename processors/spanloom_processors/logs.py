@@ -8,6 +8,7 @@ FORMAT = "%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
 LIBRARIES = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
+    "mode.timers": logging.ERROR,  # late timers: a fold may take a tenth of a second
     "aiokafka": logging.CRITICAL,
     "stamina": logging.ERROR,
     "spanloom_processors.app": logging.WARNING,

@@ -1,0 +1,137 @@
+"""How many spans a second one core takes from Kafka to emitted panes and traces.
+
+The real `spanloom processor`, pinned to one core, reads a backlog that was stored before: decode, price, assemble,
+window, encode, send, commit, and the alert stage behind it. The clock runs from its ready line to the broker's log time
+of the last message of llm.panes that covers the backlog. The broker runs beside it: SPANLOOM_KAFKA_BOOTSTRAP, or one
+that is started for this.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import spans
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from spanloom_schemas import topics
+from spanloom_schemas.frames.splice import decode
+from spanloom_stack import kafka, services
+from spanloom_stack.settings import StackSettings
+from spanloom_stack.supervise import Supervisor
+
+SPANS = 2_000_000
+RUNS = 3
+TIMEOUT_S = 60
+DERIVED = ("llm.panes", "llm.traces", "llm.alerts", "llm.hours", "llm.dead_letters")
+
+
+def main() -> None:
+    with broker() as bootstrap:
+        make_topics(bootstrap, ["llm.spans", *DERIVED])
+        begun = time.monotonic()
+        ends = fill(bootstrap)
+        print(f"stored {SPANS} spans in {time.monotonic() - begun:.1f} s", file=sys.stderr)
+        rates = []
+        for number in range(RUNS):
+            make_topics(bootstrap, DERIVED)
+            rates.append(SPANS / run(bootstrap, f"bench-{number}", ends))
+            print(f"run {number + 1}: {rates[-1]:.0f} spans/s", file=sys.stderr)
+        print(f"processors.one_core {median(rates):.0f} spans/s")
+
+
+@contextmanager
+def broker() -> Iterator[str]:
+    """The bootstrap address of the broker to use."""
+    if configured := os.environ.get("SPANLOOM_KAFKA_BOOTSTRAP"):
+        yield configured
+        return
+    with tempfile.TemporaryDirectory(prefix="spanloom-bench-") as folder:
+        service, bootstrap = services.broker(kafka.install(StackSettings().cache), Path(folder) / "data", port=0)
+        with Supervisor(Path(folder)) as supervisor:
+            supervisor.start(service)
+            yield bootstrap
+
+
+def make_topics(bootstrap: str, names: list[str] | tuple[str, ...]) -> None:
+    """Make topics anew."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    known = set(admin.list_topics(timeout=20).topics)
+    if old := [name for name in names if name in known]:
+        for future in admin.delete_topics(old).values():
+            future.result(20)
+        while set(old) & set(admin.list_topics(timeout=20).topics):
+            time.sleep(0.1)
+    made = [NewTopic(t.name, t.partitions, 1, config=t.config()) for t in topics.load().values() if t.name in names]
+    for future in admin.create_topics(made).values():
+        future.result(20)
+
+
+def fill(bootstrap: str) -> dict[int, int]:
+    """Store the backlog; returns each partition's end."""
+    producer = Producer({"bootstrap.servers": bootstrap, "compression.type": "zstd", "linger.ms": 50, "acks": "1"})
+    partitions = topics.load()["llm.spans"].partitions
+    streams = [spans.batches(SPANS // partitions, seed) for seed in range(partitions)]
+    stored = 0
+    for batch in zip(*streams, strict=True):
+        for partition, message in enumerate(batch):
+            while True:
+                try:
+                    producer.produce("llm.spans", message, partition=partition)
+                    break
+                except BufferError:
+                    producer.poll(0.05)
+        stored += 1
+        producer.poll(0)
+    if producer.flush(60):
+        sys.exit("the broker did not take the backlog")
+    return dict.fromkeys(range(partitions), stored)
+
+
+def run(bootstrap: str, group: str, ends: dict[int, int]) -> float:
+    """Seconds that a worker needs for the backlog."""
+    environment = {
+        **os.environ, "SPANLOOM_KAFKA_BOOTSTRAP": bootstrap, "SPANLOOM_PROCESSOR_GROUP": group,
+        "SPANLOOM_METRICS_PORT": "0", "POLARS_MAX_THREADS": "1",
+    }  # fmt: skip
+    core = min(os.sched_getaffinity(0))
+    with subprocess.Popen(
+        ["taskset", "-c", str(core), Path(sys.executable).with_name("spanloom"), "processor"],
+        env=environment, stdout=subprocess.PIPE, text=True,
+    ) as worker:  # fmt: skip
+        try:
+            assert worker.stdout is not None
+            if not worker.stdout.readline().startswith("ready"):
+                sys.exit("the processor did not start")
+            begun = time.time()
+            return covered(bootstrap, ends) / 1000 - begun
+        finally:
+            worker.terminate()
+
+
+def covered(bootstrap: str, ends: dict[int, int]) -> int:
+    """The log time (ms) of the message of llm.panes with which every source partition is covered to its end."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", "enable.auto.commit": False})
+    consumer.assign([TopicPartition("llm.panes", 0, 0)])
+    left, deadline = dict(ends), time.monotonic() + TIMEOUT_S
+    while True:
+        for message in consumer.consume(1000, 0.2):
+            log_time = message.timestamp()[1]
+            headers = decode("pane_batch", [(message.offset() or 0, log_time, message.value() or b"")]).headers
+            for partition, reached in headers.select("partition", "next_offset").iter_rows():
+                if partition in left and reached >= left[partition]:
+                    del left[partition]
+            if not left:
+                consumer.close()
+                return log_time
+        if time.monotonic() > deadline:
+            sys.exit(f"the processor did not reach {left} in {TIMEOUT_S} s")
+
+
+if __name__ == "__main__":
+    main()

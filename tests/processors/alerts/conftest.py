@@ -81,7 +81,7 @@ Stop = tuple[int, int, bool]
 
 
 def restarted(log: Log, rules: list[Rule], stops: list[Stop]) -> tuple[list[Alert], list[Any]]:
-    """Records written by workers of which each dies at a stop: (message after which it commits, reads last, flushed it?)."""
+    """Records written by workers of which each dies at a stop: (messages read at its commit, in all, flushed then?)."""
     alerts: list[Alert] = []
     hours: list[Any] = []
     safe = SafePoint(0, 0)

@@ -37,7 +37,7 @@ def incidents(seconds: float) -> tuple[Incident, ...]:
     """The three incidents, each a fifth of the run, with time between them to recover."""
     fifth = seconds / 5
     return (
-        Incident("slow_retrieval", 0.6 * fifth, 1.6 * fifth, {"retrieval_delay_ms": 4000}),
+        Incident("slow_retrieval", 0.6 * fifth, 1.6 * fifth, {"retrieval_delay_ms": 5000}),
         Incident("tripled_tokens", 2.0 * fifth, 3.0 * fifth, {"prompt_version": "2"}),
         Incident("blocked_wave", 3.4 * fifth, 4.4 * fifth, hostile=_HOSTILE_IN_WAVE),
     )

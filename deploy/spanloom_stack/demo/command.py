@@ -13,7 +13,7 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(60), default=90.0, show_default=True, help="How long people ask.")
+@click.option("--seconds", type=click.FloatRange(90), default=90.0, show_default=True, help="How long people ask.")
 def demo(seconds: float) -> None:
     """Run the whole line in real time around an example service, and check every number it shows.
 

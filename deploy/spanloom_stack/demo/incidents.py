@@ -13,7 +13,7 @@ class Incident:
 
 
 INCIDENTS = (
-    Incident("slow_retrieval", "retrieval takes 4 s longer", "SlowAnswers"),
-    Incident("tripled_tokens", "a prompt version sends three times the tokens", "CostlyPrompt"),
+    Incident("slow_retrieval", "retrieval takes 5 s longer", "SlowAnswers"),
+    Incident("tripled_tokens", "a prompt version sends three times the tokens", "HeavyPrompt"),
     Incident("blocked_wave", "nearly half of the questions must be blocked", "BlockedRequests"),
 )

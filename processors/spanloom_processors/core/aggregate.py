@@ -48,7 +48,7 @@ _WHY = {
     "slow_ttft": (pl.col("ttft"), None),
     "slow_tpot": (pl.col("tpot"), None),
 }
-"""For each reason the value that ranks a span, null where it does not apply, and the column that marks its spans."""
+"""By reason the value that ranks a span (null where it does not apply) and the column that marks its spans."""
 
 WIDE = {"group": pl.Int64, **dict.fromkeys(SUMS, pl.Int64)}
 """One row for each group: its integer sums."""
@@ -60,7 +60,7 @@ TALL = {
     "count": pl.Int64,
     "sum": pl.Int64,
 }
-"""One row for each sketch bucket (`index`), score or block reason (`name`) of a group; `sum`: of scores, in millionths."""
+"""A row for each sketch bucket (`index`), score or block reason (`name`) of a group; `sum`: of scores in millionths."""
 WORST = {"group": pl.Int64, "why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String}
 """The `KEPT` worst spans of a group by each reason, worst first."""
 

@@ -10,8 +10,8 @@ FORMAT = "1"
 class SafePoint(NamedTuple):
     """The first offset still needed, and what a replay from it cannot know.
 
-    `frontier`: end (epoch ms) of the last pane closed for good when this was taken; a replay tells nothing of it or of
-    earlier ones. `log_clock`: the partition's log clock (epoch ms) before `offset`. `topic_id`: whose offsets these are.
+    `frontier`: end (epoch ms) of the last pane closed for good when this was taken; a replay tells nothing of panes up
+    to it. `log_clock`: the partition's log clock (epoch ms) before `offset`. `topic_id`: whose offsets these are.
     """
 
     offset: int

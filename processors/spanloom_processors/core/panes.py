@@ -29,6 +29,8 @@ DIMENSIONS = {
 }
 OTHER = "other"
 
+_SPAN = ["start", "trace_id", "span_id"]
+
 _KEY_SCHEMA = {"group": pl.Int64, "start": pl.Int64, **DIMENSIONS, "late_offset": pl.Int64}
 _REQUEST = list(DIMENSIONS).index("request")
 _WORST = pl.Struct({"why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String})
@@ -85,7 +87,8 @@ class Panes:
         self._keys: dict[int, tuple[int, Key, int | None]] = {}  # group → pane start, key, late offset
         self._groups: dict[int, dict[Key, int]] = {}  # pane start → key → group
         self._labels: dict[tuple[int, str], set[str]] = {}  # (pane start, fact) → names
-        self._ids: dict[int, set[str]] = {}  # pane start → ids of the spans it holds
+        self._ids: list[pl.DataFrame] = []  # of the spans that open panes hold
+        self._hashes: dict[int, set[int]] = {}  # pane start → hashes of these ids
         self._first: dict[int, tuple[int, int]] = {}  # pane start → first offset, log clock before it
         self._changed: set[int] = set()
         self._wide = [pl.DataFrame(schema=aggregate.WIDE)]
@@ -93,7 +96,7 @@ class Panes:
         self._worst = [pl.DataFrame(schema=aggregate.WORST)]
 
     def fold(self, spans: pl.DataFrame) -> None:
-        """Fold derived spans in log order, each with its pane's `start`, a `late_offset` (null: on time) and `before`."""
+        """Fold derived spans in log order, with their pane's `start`, a `late_offset` (null: on time) and `before`."""
         spans = self._first_copies(spans)
         if spans.is_empty():
             return
@@ -108,7 +111,7 @@ class Panes:
         self._worst.append(aggregate.worst(spans))
 
     def emit(self, frontier: int) -> pl.DataFrame:
-        """Rows (`SCHEMA`) changed since the last call, late rows, and, as `final`, the panes the frontier has passed."""
+        """Rows (`SCHEMA`) changed since the last call, late rows and, `final`, the panes the frontier has passed."""
         closed = {
             group for group, (start, _, late) in self._keys.items() if late is None and start + PANE_MS <= frontier
         }
@@ -125,7 +128,7 @@ class Panes:
     def silence(self, frontier: int) -> int:
         """Forget the open panes that end at or before `frontier`, and tell how many spans they held."""
         lost = {group for group, (start, _, late) in self._keys.items() if late is None and start + PANE_MS <= frontier}
-        held = sum(len(ids) for start, ids in self._ids.items() if start + PANE_MS <= frontier)
+        held = sum(len(ids) for start, ids in self._hashes.items() if start + PANE_MS <= frontier)
         if lost:
             self._merge()
             self._forget(lost, frontier)
@@ -137,21 +140,27 @@ class Panes:
 
     def _first_copies(self, spans: pl.DataFrame) -> pl.DataFrame:
         """Without spans that their pane already holds."""
-        identity = pl.concat_str("trace_id", "span_id", separator="/").alias("id")
-        on_time = (
-            spans.select("start", "late_offset", identity).with_row_index("row").filter(pl.col("late_offset").is_null())
+        ids = (
+            spans.lazy()
+            .select(*_SPAN, hash=pl.col("trace_id").hash() ^ pl.col("span_id").hash(1))
+            .with_row_index("row")
         )
-        repeated: list[int] = []
-        for start, ids, rows in on_time.group_by("start").agg("id", "row").iter_rows():
-            known = self._ids.setdefault(start, set())
-            fresh = set(ids)
-            if len(fresh) < len(ids) or not known.isdisjoint(fresh):
-                repeated += _repeats(known, ids, rows)
+        ids = ids.filter(spans["late_offset"].is_null()).collect()
+        suspected = False
+        for start, hashes in ids.group_by("start").agg("hash").iter_rows():
+            known, fresh = self._hashes.setdefault(start, set()), set(hashes)
+            suspected |= len(fresh) < len(hashes) or not known.isdisjoint(fresh)
             known |= fresh
-        if not repeated:
-            return spans
-        self.duplicates += len(repeated)
-        return spans.with_row_index("row").filter(~pl.col("row").is_in(repeated)).drop("row")
+        copies = self._copies(ids) if suspected else []
+        self._ids.append(ids.select(_SPAN))
+        self.duplicates += len(copies)
+        return spans.filter(~pl.int_range(pl.len()).is_in(copies)) if copies else spans
+
+    def _copies(self, ids: pl.DataFrame) -> list[int]:
+        """The rows that repeat a span, by the ids themselves: hashes only say where to look."""
+        held = pl.concat(self._ids) if self._ids else ids.select(_SPAN).clear()
+        again = ids.join(held, on=_SPAN, how="semi")["row"]
+        return pl.concat([again, ids.filter(~pl.struct(_SPAN).is_first_distinct())["row"]]).unique().to_list()
 
     def _grouped(self, spans: pl.DataFrame) -> pl.DataFrame:
         """With the column `group`; keys are admitted in the order in which the log brings them."""
@@ -235,20 +244,10 @@ class Panes:
             del self._keys[group]
         self._changed -= groups
         for start in [start for start in self._groups if start + PANE_MS <= frontier]:
-            del self._groups[start], self._ids[start], self._first[start]
+            del self._groups[start], self._hashes[start], self._first[start]
+        self._ids = [ids for ids in self._ids if (ids["start"].max() or 0) + PANE_MS > frontier]
         self._labels = {(start, fact): names for (start, fact), names in self._labels.items() if start in self._groups}
         if groups:
             gone = pl.DataFrame({"group": list(groups)}, schema={"group": pl.Int64})
             for held in (self._wide, self._tall, self._worst):
                 held[:] = [frame.join(gone, on="group", how="anti", maintain_order="left") for frame in held]
-
-
-def _repeats(known: set[str], ids: list[str], rows: list[int]) -> list[int]:
-    """The rows whose id is known or came before."""
-    seen: set[str] = set()
-    repeated = []
-    for span, row in zip(ids, rows, strict=True):
-        if span in known or span in seen:
-            repeated.append(row)
-        seen.add(span)
-    return repeated

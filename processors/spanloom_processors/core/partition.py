@@ -115,7 +115,7 @@ class Partition:
         self._progress = max(self._progress, now_ms)
 
     def trim(self, log_start: int) -> None:
-        """Note that the log now begins at `log_start`: where it took unread messages, panes that may lack spans fall silent."""
+        """Note that the log now begins at `log_start`: panes that may lack unread spans now gone fall silent."""
         if log_start > self._next_offset:
             self._lost += log_start - self._next_offset
             self._next_offset = log_start

@@ -24,7 +24,14 @@ AGE_MS = 30_000
 
 _FRAMES = 8
 _ROOT = (pl.col("parent_id").is_null() & (pl.col("kind") != "feedback")).alias("root")
-_PAUSES = pl.col("clock").diff()
+_TRACE = pl.col("ordinal").first().over("trace_id").alias("trace")
+
+# Of arrivals sorted by trace: the pause before each in its trace, and whether a root came before it.
+_FRESH = pl.col("trace").ne_missing(pl.col("trace").shift(1))
+_ROOTS = pl.col("root").cum_sum() - pl.col("root")
+_PAUSE = pl.when(~_FRESH).then(pl.col("clock") - pl.col("clock").shift(1)).otherwise(0).alias("pause")
+_AFTER_ROOT = _ROOTS.gt(pl.when(_FRESH).then(_ROOTS).forward_fill()).alias("after_root")
+
 _ARRIVALS = {
     "trace_id": pl.col("trace_id").first(),
     "offset": pl.col("offset").first(),
@@ -36,17 +43,17 @@ _ARRIVALS = {
     "last_ordinal": pl.col("ordinal").last(),
     "arrivals": pl.len(),
     "rooted": pl.col("root").any(),
-    "pause": _PAUSES.max().fill_null(0),
-    "pause_rooted": _PAUSES.filter(pl.col("root").cum_max().shift(1, fill_value=False)).max().fill_null(0),
+    "pause": pl.col("pause").max(),
+    "pause_rooted": pl.col("pause").filter("after_root").max().fill_null(0),
 }
 """What a trace's arrivals in one poll say about whether a segment ends among them; pauses between them in log time."""
 
 
 @dataclass(slots=True)
 class Segment:
-    """An open trace. `opened`, `last`: log clocks (ms) of its first and last span; `ordinal`: spans read before it.
+    """An open trace. `opened`, `last`: log clocks (ms) of its first and last span; `ordinal`: spans before it.
 
-    `before`: the log clock before `offset`, its first; `arrivals` counts copies too; `told`: arrivals when last emitted.
+    `before`: the log clock before `offset`, its first; `arrivals` count copies too; `told`: arrivals when last told.
     """
 
     number: int
@@ -86,12 +93,11 @@ class Traces:
 
     def fold(self, spans: pl.DataFrame) -> None:
         """Fold derived spans in log order; each has the log `clock` of its message and the one `before` it."""
-        arrivals = (
-            spans.lazy().select("trace_id", "offset", "before", "clock", _ROOT).with_row_index("ordinal", self._ordinal)
-        )
-        arrivals = arrivals.with_columns(pl.col("ordinal").first().over("trace_id").alias("trace")).collect()
+        arrivals = spans.select("trace_id", "offset", "before", "clock", _ROOT).with_row_index("ordinal", self._ordinal)
+        arrivals = arrivals.with_columns(_TRACE)
         self._ordinal += spans.height
-        by_trace = arrivals.group_by("trace", maintain_order=True).agg(**_ARRIVALS)
+        paused = arrivals.sort("trace", "ordinal").with_columns(_PAUSE, _AFTER_ROOT)
+        by_trace = paused.group_by("trace", maintain_order=True).agg(**_ARRIVALS)
         numbers = [self._whole(*arrived) for arrived in by_trace.iter_rows()]
         by_trace = by_trace.select("trace", pl.Series("segment", numbers, dtype=pl.Int64))
         segments = arrivals.select("ordinal", "trace").join(by_trace, on="trace", how="left", maintain_order="left")
@@ -204,25 +210,30 @@ class Traces:
     def _rows(self, segments: list[Segment]) -> pl.DataFrame:
         if not segments:
             return pl.DataFrame(schema=SCHEMA)
-        facts = [(each.number, revision_number(each.opened, self._revisions), self._bound(each)) for each in segments]
-        frame = pl.DataFrame(facts, schema=_FACTS, orient="row")
-        spans = [held.join(frame, on="segment", how="semi", maintain_order="left") for held in self._held]
-        rows = traces.summarise(pl.concat(spans), ["trace_id", "segment"]).join(
-            frame, on="segment", how="left", maintain_order="left"
+        numbers = pl.DataFrame({"segment": [each.number for each in segments]}, schema={"segment": pl.Int64})
+        spans = pl.concat([held.join(numbers, on="segment", how="semi", maintain_order="left") for held in self._held])
+        bounds = self._bounds_met(segments, spans)
+        facts = [
+            (each.number, revision_number(each.opened, self._revisions), bounds.get(each.number)) for each in segments
+        ]
+        rows = traces.summarise(spans, ["trace_id", "segment"]).join(
+            pl.DataFrame(facts, schema=_FACTS, orient="row"), on="segment", how="left", maintain_order="left"
         )
-        reason = pl.coalesce("bound", "reason")
         state = pl.when(pl.col("bound").is_null()).then("state").otherwise(pl.lit("partial"))
-        return rows.with_columns(state=state, reason=reason).select(SCHEMA.keys())
+        return rows.with_columns(state=state, reason=pl.coalesce("bound", "reason")).select(SCHEMA.keys())
 
-    def _bound(self, segment: Segment) -> str | None:
-        """The bound that cuts a segment short, from the spans it holds: copies of a span decide nothing."""
-        if segment.arrivals < self._bounds.trace_spans and not _is_aged(segment, segment.last):
-            return None
-        own = pl.concat([held.filter(pl.col("segment") == segment.number) for held in self._held])
-        once = own.unique("span_id", keep="first", maintain_order=True)
-        if once.height >= self._bounds.trace_spans:
-            return "bound_spans"
-        return "bound_age" if _is_aged(segment, once["clock"][-1]) else None
+    def _bounds_met(self, segments: list[Segment], spans: pl.DataFrame) -> dict[int, str]:
+        """The bound that cut a segment short, from the spans it holds: copies of a span decide nothing."""
+        limit = self._bounds.trace_spans
+        suspects = {each.number: each for each in segments if each.arrivals >= limit or _is_aged(each, each.last)}
+        if not suspects:
+            return {}
+        own = spans.filter(pl.col("segment").is_in(list(suspects)))
+        once = own.unique(["segment", "span_id"], keep="first", maintain_order=True)
+        held = once.group_by("segment").agg(pl.len(), pl.col("clock").last())
+        full = {number: "bound_spans" for number, size, _ in held.iter_rows() if size >= limit}
+        aged = {number: "bound_age" for number, _, last in held.iter_rows() if _is_aged(suspects[number], last)}
+        return aged | full
 
     def _forget(self, closed: list[Segment]) -> None:
         """Let go of closed segments' spans; what is held is rewritten only now and then, so a span is copied seldom."""

@@ -23,8 +23,10 @@ def demo(seconds: float) -> None:
     # The stack is heavy, and this module is imported to list the subcommands.
     from rich.console import Console
 
+    from spanloom_stack.demo import services
     from spanloom_stack.demo.run import run
 
+    services.require()
     _leave_settings_behind()
     for ending in _ENDINGS:
         signal.signal(ending, _interrupt_once)

@@ -1,7 +1,7 @@
 """The demo's live view: a screen on a terminal, a line now and then elsewhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
@@ -22,10 +22,10 @@ class View:
     """Everything the live view shows."""
 
     seconds: float
+    load: Load
+    arrivals: Sequence[Arrival]
     elapsed: float = 0.0
     panes: Sequence[Pane] = ()
-    load: Load | None = None
-    arrivals: Sequence[Arrival] = field(default_factory=list)
 
     def __rich__(self) -> RenderableType:
         """The screen."""
@@ -40,7 +40,7 @@ class View:
 
     def _clock(self) -> RenderableType:
         grid = Table.grid(padding=(0, 2))
-        done = self.load.done if self.load else {}
+        done = self.load.done
         said = f"{done.get('answered', 0)} answered, {done.get('blocked', 0)} blocked, {done.get('rated', 0)} rated"
         left = max(0, self.seconds - self.elapsed)
         bar = ProgressBar(total=self.seconds, completed=min(self.elapsed, self.seconds), width=30)
@@ -57,9 +57,9 @@ class View:
         return Group(*(self._incident(incident.name, incident.title) for incident in INCIDENTS))
 
     def _incident(self, name: str, title: str) -> Text:
-        if self.load and name in self.load.over:
+        if name in self.load.over:
             return Text(f"✓ over     {title}", style="dim")
-        if self.load and name in self.load.begun:
+        if name in self.load.begun:
             return Text(f"● now      {title}", style="bold yellow")
         return Text(f"○ to come  {title}", style="dim")
 

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -40,8 +41,11 @@ _EVERY = 10.0  # seconds between lines where there is no terminal
 
 def run(console: Console, folder: Path, seconds: float) -> bool:
     """Run the demo with its state in `folder`; whether every check held. Leaves nothing running."""
+
+    def report(line: str) -> None:
+        console.print(f"[yellow]{line}", soft_wrap=True)
+
     logs = folder / "logs"
-    report = lambda line: console.print(f"[yellow]{line}")  # noqa: E731
     with pager.running() as (paged, url), Supervisor(logs, report) as stack:
         environment = _start(console, folder, url, stack)
         with store.connect(read(ViewerSettings, environment)) as client:
@@ -50,7 +54,7 @@ def run(console: Console, folder: Path, seconds: float) -> bool:
                 people.start(*example.services)
                 people.start(services.load(example.chat, example.agent, seconds))
                 load = Load(logs / "load.log")
-                _watch(console, stack, View(seconds, load=load, arrivals=paged.arrivals), client)
+                _watch(console, stack, View(seconds, load, paged.arrivals), client)
             _show_worst(console, client, paged)
             held = _check(console, client, load, paged, logs)
         if held and console.is_terminal:
@@ -78,39 +82,45 @@ def _start(console: Console, folder: Path, pager_url: str, stack: Supervisor) ->
 
 def _watch(console: Console, stack: Supervisor, view: View, client: Client) -> None:
     """Show what happens until the load has ended."""
-    began, epoch = time.monotonic(), int(time.time()) // 10 * 10
-    due = 0.0
+    began, since = time.monotonic(), int(time.time()) // 10 * 10
+    every, due = 1.0 if console.is_terminal else _EVERY, 0.0
 
-    def refreshed(every: float, show: Callable[[], None]) -> bool:
+    def ended() -> bool:
         nonlocal due
-        now = time.monotonic() - began
-        if now < due:
+        view.elapsed = time.monotonic() - began
+        if view.elapsed < due:
             return False
-        due = now + every
-        assert view.load is not None
+        due = view.elapsed + every
         view.load.update()
-        view.elapsed, view.panes = now, panes(client, "rag-chat", epoch)
+        view.panes = panes(client, "rag-chat", since)
         show()
-        if now > view.seconds + 60:
+        if view.elapsed > view.seconds + _SETTLE:
             raise click.ClickException(f"the load did not end; see {view.load.log}")
         return view.load.ended
 
+    with _shown(console, view) as show:
+        stack.watch(until=ended)
+
+
+@contextmanager
+def _shown(console: Console, view: View) -> Iterator[Callable[[], None]]:
+    """What to call when the view has changed: a live screen on a terminal, else a line for it and one for each page."""
     if console.is_terminal:
         with Live(view, console=console, auto_refresh=False, transient=True) as live:
-            stack.watch(until=lambda: refreshed(1.0, live.refresh))
+            yield live.refresh
         console.print(view)
         return
-    shown = 0
+    said = 0
 
     def lines() -> None:
-        nonlocal shown
+        nonlocal said
         console.print(view.line(), soft_wrap=True)
         news = changes(view.arrivals)
-        for arrival in news[shown:]:
+        for arrival in news[said:]:
             console.print(page(arrival), soft_wrap=True)
-        shown = len(news)
+        said = len(news)
 
-    stack.watch(until=lambda: refreshed(_EVERY, lines))
+    yield lines
 
 
 def _show_worst(console: Console, client: Client, paged: Pager) -> None:

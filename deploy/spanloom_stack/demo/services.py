@@ -1,6 +1,7 @@
 """The example services as children of the demo, on free ports."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +21,16 @@ class Example(NamedTuple):
     agent: str
 
 
-def example(environment: dict[str, str]) -> Example:
-    """The stub, the agent that calls it and the chat API that calls the agent."""
+def require() -> None:
+    """Raise ClickException, one line, where the examples or what they need is not there."""
     if not EXAMPLES.is_dir():
         raise click.ClickException("spanloom demo runs the examples of the repository: run it from a clone of it")
+    if not find_spec("httpx"):
+        raise click.ClickException("the examples need httpx: pip install httpx, or run make demo")
+
+
+def example(environment: dict[str, str]) -> Example:
+    """The stub, the agent that calls it and the chat API that calls the agent."""
     stub, agent, chat = (net.claim(0) for _ in range(3))
     environment = environment | {
         "PYTHONPATH": str(EXAMPLES),

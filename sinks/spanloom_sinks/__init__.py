@@ -1,0 +1,1 @@
+"""Kafka topics to ClickHouse tables, exactly once."""

@@ -1,8 +1,8 @@
 """One truth a trace: a trace that came in several segments is summed up again from its spans.
 
-Late spans, a long agent run or a client that sent its spans twice make a second segment of a trace that was told already. Two
-ways lead here, and the spans' own may be the slower one: a trace is summed up only when all that its processor can have
-read is in `spans`. Until then the commit of llm.traces waits, so a crash only makes it happen again.
+Late spans, a long agent run or a client that sent its spans twice make a second segment of a trace that was told
+already. Two ways lead here, and the spans' own may be the slower one: a trace is summed up only when all that its
+processor can have read is in `spans`. Until then the commit of llm.traces waits, so a crash only makes it happen again.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,6 @@ _SEGMENTS = """
 SELECT trace_id, topic_id, partition, first_offset, revision, start, end, log_clock, log_time
 FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
 """
-# A trace whose oldest segment is from before the oldest spans kept cannot be summed up again: its segments stand, side by side.
 # The columns are those of the derived span frame.
 _SPANS = f"""
 SELECT
@@ -72,7 +71,8 @@ class Amendments:
 
     def hold(self, lane: Lane) -> int | None:
         """The first offset of `lane` that is still needed here; None: nothing is."""
-        return min((first for waiting, first, *_ in (*self._noted, *self._waiting) if waiting is lane), default=None)
+        firsts = [first for noted, first, _ in self._noted if noted is lane]
+        return min([*firsts, *(w.first for w in self._waiting if w.lane is lane)], default=None)
 
     def turn(self, now: float) -> None:
         """Do what is due. Raises StoreError or KafkaException; what was not done is done at the next turn."""

@@ -10,6 +10,7 @@ def sink() -> None:
     import signal
     import threading
 
+    from confluent_kafka import KafkaException
     from prometheus_client import start_http_server
     from spanloom_schemas.prices.book import Book
     from spanloom_schemas.settings import SettingsError, read
@@ -21,6 +22,8 @@ def sink() -> None:
     from spanloom_sinks.settings import SinkSettings
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s sink: %(message)s")
+    for talkative in ("clickhouse_connect", "urllib3"):  # they tell what is told here in one line
+        logging.getLogger(talkative).setLevel(logging.CRITICAL)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -33,6 +36,8 @@ def sink() -> None:
         running.run(stop, lambda: click.echo(f"ready group={settings.sink_group} metrics={server.server_port}"))
     except (SettingsError, ConsumerError, MigrationError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
+    except KafkaException as error:
+        raise click.ClickException(f"{settings.kafka_bootstrap}: {error.args[0].str()}") from None
 
 
 @click.command()

@@ -4,10 +4,11 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from spanloom_schemas.frames.splice import Message
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 SESSION_SECONDS = 10
 _MESSAGES = 512  # a poll at most
 _WAIT = 10.0  # seconds for an answer of the broker
+_TRIES = 5
+
+T = TypeVar("T")
 
 
 class ConsumerError(Exception):
@@ -39,8 +43,8 @@ class Commit(NamedTuple):
 class Consumer:
     """Fetches into `lanes`, which it adds when a partition is assigned and drops when it is taken away.
 
-    `leaving` is called before partitions are given back: the last chance to commit. Everything happens in the thread that
-    calls `poll`. Raises ConsumerError when another process took its place, or the broker or a topic is not there.
+    `leaving` is called before partitions are given back: the last chance to commit. Everything happens in the thread
+    that calls `poll`. Raises ConsumerError when another process took its place, or the broker or a topic is not there.
     """
 
     def __init__(self, settings: SinkSettings, topics: Sequence[str], leaving: Callable[[], None]) -> None:
@@ -59,10 +63,8 @@ class Consumer:
             if error is not None:
                 _judge(error)
                 continue
-            value = message.value()
-            fetched[message.topic(), message.partition()].append(
-                (message.offset(), message.timestamp()[1], value or b"")
-            )
+            key = str(message.topic()), int(message.partition() or 0)
+            fetched[key].append((int(message.offset() or 0), message.timestamp()[1], message.value() or b""))
         now = time.monotonic()
         for key, messages in fetched.items():
             if key in self.lanes:
@@ -79,13 +81,12 @@ class Consumer:
         if not offsets:
             return True
         try:
-            failed = [
-                found.error for found in self._consumer.commit(offsets=offsets, asynchronous=False) if found.error
-            ]
-        except KafkaException as error:
-            failed = [error.args[0]]
-        for error in failed:
-            _judge(error)
+            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+            failed = [answer.error for answer in answers or () if answer.error is not None]
+        except KafkaException as exception:
+            failed = [exception.args[0]]
+        for failure in failed:
+            _judge(failure)
         if failed:
             return False
         for c in commits:
@@ -93,7 +94,7 @@ class Consumer:
         return True
 
     def progress(self, topic: str, partition: int) -> int:
-        """The first offset of a partition that may not be in the tables yet; of partitions of other members as committed."""
+        """The first offset of a partition that may not be in the tables yet; another member's as it committed it."""
         lane = self.lanes.get((topic, partition))
         if lane is not None:
             return lane.offset
@@ -105,6 +106,12 @@ class Consumer:
         _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_WAIT, cached=False)
         return int(high)
 
+    def lag(self, lane: Lane) -> int:
+        """Messages of a lane's partition that are not in the tables yet, as the last fetch saw it."""
+        place = TopicPartition(lane.source.topic, lane.source.partition)
+        _, high = self._consumer.get_watermark_offsets(place, cached=True)
+        return max(0, int(high) - lane.offset)
+
     def topic_id(self, topic: str) -> str:
         """The id of a topic that is consumed here."""
         return self._topic_ids[topic]
@@ -114,9 +121,9 @@ class Consumer:
         self._consumer.close()
 
     def _assign(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        positions = consumer.committed(partitions, timeout=_WAIT)
+        positions = _patiently(lambda: consumer.committed(partitions, timeout=_WAIT))
         for position in positions:
-            lane = self._lane(consumer, position)
+            lane = _patiently(partial(self._lane, consumer, position))
             self.lanes[position.topic, position.partition] = lane
             position.offset = lane.offset
         consumer.assign(positions)
@@ -177,7 +184,7 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
 
 
 def _topic_ids(settings: SinkSettings, topics: Sequence[str]) -> dict[str, str]:
-    admin = AdminClient(settings.librdkafka())
+    admin = AdminClient({**settings.librdkafka()})
     try:
         found = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WAIT)
         return {topic: str(answer.result().topic_id) for topic, answer in found.items()}
@@ -186,6 +193,17 @@ def _topic_ids(settings: SinkSettings, topics: Sequence[str]) -> dict[str, str]:
             f"{settings.kafka_bootstrap}: {error.args[0].str()}; is the broker up, and were the topics made by "
             "`spanloom topics create`?"
         ) from None
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """The broker's answer; a broker that is away for a moment must not end the process."""
+    for _ in range(_TRIES - 1):
+        try:
+            return ask()
+        except KafkaException as error:
+            _judge(error.args[0])
+            time.sleep(1)
+    return ask()
 
 
 def _judge(error: KafkaError) -> None:

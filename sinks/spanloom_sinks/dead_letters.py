@@ -1,7 +1,9 @@
 """Messages that cannot be read, on their way to llm.dead_letters."""
 
-from confluent_kafka import KafkaException, Producer
-from spanloom_schemas import codec
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from spanloom_schemas import codec, topics
 from spanloom_schemas.frames.splice import Dead
 
 from spanloom_sinks.settings import SinkSettings
@@ -9,27 +11,41 @@ from spanloom_sinks.source import Source
 
 TOPIC = "llm.dead_letters"
 STAGE = "sink"
+_WAIT_SECONDS = 30
 
 
 class DeadLetters:
     """A producer of dead letters. They arrive at least once; the table holds one a message and stage."""
 
     def __init__(self, settings: SinkSettings) -> None:
-        self._producer = Producer({**settings.librdkafka(), "acks": "all", "linger.ms": 5, "compression.type": "zstd"})
+        limit = topics.load()[TOPIC].max_message_bytes
+        self._producer = Producer({**settings.librdkafka(), "acks": "all", "linger.ms": 5, "message.max.bytes": limit})
 
     def send(self, source: Source, dead: list[Dead]) -> None:
         """Send and wait. Raises KafkaException when they did not all arrive: send them again."""
-        failed: list[object] = []
+        failed: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _: object) -> None:
+            if error is not None:
+                failed.append(error)
+
         for letter in dead:
-            key = f"{source.topic_id}:{source.partition}:{letter.offset}"
-            self._producer.produce(
-                TOPIC, encode(source, letter), key, on_delivery=lambda error, _: error and failed.append(error)
-            )
-        if self._producer.flush(30) or failed:
-            raise KafkaException(*failed[:1])
+            self._produce(source, letter, delivered)
+        if self._producer.flush(_WAIT_SECONDS) or failed:
+            raise KafkaException(failed[0] if failed else KafkaError(KafkaError._MSG_TIMED_OUT))
+
+    def _produce(self, source: Source, letter: Dead, delivered: Callable[[KafkaError | None, object], None]) -> None:
+        key = f"{source.topic_id}:{source.partition}:{letter.offset}".encode()
+        try:
+            self._producer.produce(TOPIC, encode(source, letter, letter.value), key, on_delivery=delivered)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            # With the frame around it, it is larger than a message may be: it can still be found by its offset.
+            self._producer.produce(TOPIC, encode(source, letter, None), key, on_delivery=delivered)
 
 
-def encode(source: Source, letter: Dead) -> bytes:
+def encode(source: Source, letter: Dead, value: bytes | None) -> bytes:
     """The message of llm.dead_letters about a message of `source`."""
     return codec.encode(
         "dead_letter",
@@ -43,6 +59,6 @@ def encode(source: Source, letter: Dead) -> bytes:
             "reason": letter.reason,
             "error": letter.error,
             "key": None,
-            "value": letter.value,
+            "value": value,
         },
     )

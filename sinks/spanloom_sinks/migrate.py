@@ -19,6 +19,8 @@ from spanloom_sinks.store import Store, StoreError
 
 log = logging.getLogger(__name__)
 
+_DEFAULT = RetentionSettings()
+
 _MIGRATIONS = """
 CREATE TABLE IF NOT EXISTS migrations
 (
@@ -35,7 +37,7 @@ class MigrationError(Exception):
     """The database cannot be brought to what this version needs; the message is one line."""
 
 
-def apply(settings: ClickHouseSettings, retention: RetentionSettings = RetentionSettings()) -> list[str]:
+def apply(settings: ClickHouseSettings, retention: RetentionSettings = _DEFAULT) -> list[str]:
     """Bring the database to what this version needs and return what was done, a line each.
 
     Raises StoreError when ClickHouse is away, MigrationError when a migration that was applied has changed since.

@@ -1,8 +1,8 @@
 """What the sink writes beside a committed offset: enough to insert, after any crash, exactly the same block again.
 
 Kafka keeps it as the commit's metadata. The order is: commit `offset = first` with `last` → insert under the token of
-(first, last) → commit `offset = last + 1`. Who finds a `last` does not know whether the rows arrived, reads first … last
-again and inserts them under the same token: the table's own log of tokens decides.
+(first, last) → commit `offset = last + 1`. Who finds a `last` does not know whether the rows arrived: it reads first to
+last again and inserts them under the same token, and the table's own log of tokens decides (docs/adr/0071).
 """
 
 import msgspec

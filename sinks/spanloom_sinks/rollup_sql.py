@@ -32,7 +32,8 @@ _LIST_OF_SPAN = {
         f"[CAST((ceil(log2(greatest(assumeNotNull(s.{name}), 1)) * 64) - 1, 1), 'Tuple(index Int32, count Int64)')])"
         for name in ("duration", "ttft", "tpot")
     },
-    "latency_le": f"arrayMap(i -> toInt64(i = arrayCount(b -> s.duration > b, {LATENCY_BOUNDS})), range({len(LATENCY_BOUNDS) + 1}))",
+    "latency_le": f"arrayMap(i -> toInt64(i = arrayCount(b -> s.duration > b, {LATENCY_BOUNDS})), "
+    f"range({len(LATENCY_BOUNDS) + 1}))",
     "scores": "arrayMap(x -> CAST((x.name, 1, round(x.value * 1e6)), 'Tuple(name String, count Int64, sum Int64)'), "
     "arrayFilter(x -> isFinite(x.value) AND abs(x.value) <= 1e9, s.scores))",
     "block_reasons": "if(s.block_reason = '', [], [CAST((s.block_reason, 1), 'Tuple(reason String, count Int64)')])",
@@ -82,7 +83,7 @@ def hours(starts: Iterable[datetime]) -> str:
 
 
 def _insert(table: str, window: str, rows: str, revisions: str) -> str:
-    """Sums of `rows` by window (`at`) and key; a key that the table has and `rows` have no more becomes a row of zeros."""
+    """Sums of `rows` by window (`at`) and key; a key in the table that `rows` have no more becomes a row of zeros."""
     keys = ", ".join(f"t.{name}" for name in KEY)
     sums = ", ".join(f"sum(t.{name})" for name in SUMS)
     gone = f"""

@@ -1,4 +1,4 @@
-"""Panes → `panes_1m` → `panes_1h`: what has changed is summed up again from what the tables hold (docs/adr/0072-roll-ups.md).
+"""Panes → `panes_1m` → `panes_1h`: what has changed is summed up again from what the tables hold (docs/adr/0072).
 
 A materialized view would count a pane again each time it grows. So a minute that a block touched is recomputed whole, a
 moment later; the commit of llm.panes waits until its hours are recomputed too, so a crash only makes it happen again.
@@ -9,8 +9,8 @@ from datetime import datetime
 
 import polars as pl
 
-from spanloom_sinks.lane import Lane
 from spanloom_sinks import rollup_sql
+from spanloom_sinks.lane import Lane
 from spanloom_sinks.store import Store
 
 MINUTE_SECONDS = 2.0

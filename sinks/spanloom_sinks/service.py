@@ -1,7 +1,7 @@
 """The sink's loop: fetch, cut blocks, mark them, write them, commit. One thread, so nothing overlaps.
 
-Exactly once, for llm.spans: a block's boundaries are committed as pending before it is written, and it is written under a
-token made of them (`pending`). The other topics are upserts: they are written, then committed, and written again after a crash.
+Exactly once, for llm.spans: a block's boundaries are committed as pending before it is written, and it is written under
+a token made of them (`pending`). The other topics are upserts: written, then committed; after a crash, written again.
 """
 
 import logging
@@ -66,7 +66,7 @@ class Sink:
             self._store.close()
 
     def _turn(self, now: float) -> None:
-        if now < self._retry_at:
+        if now < self._retry_at or not self._consumer.lanes:
             return
         try:
             self._write([lane for lane in self._consumer.lanes.values() if lane.block or lane.cut(now, self._linger)])
@@ -111,6 +111,8 @@ class Sink:
     def _commit(self) -> bool:
         """Commit where every lane stands, and what it is about to write."""
         self._committed_at = time.monotonic()
+        for lane in self._consumer.lanes.values():
+            self._metrics.lag.labels(lane.source.topic, lane.source.partition).set(self._consumer.lag(lane))
         commits = [self._where(lane) for lane in self._consumer.lanes.values()]
         done = self._consumer.commit(c for c in commits if (c.offset, c.mark.last) != c.lane.committed)
         reach("sink.after_commit")

@@ -16,7 +16,7 @@ class Source(NamedTuple):
 
 
 def clocks(decoded: Decoded, log_clock: int) -> pl.DataFrame:
-    """The log clock (`log_clock`, epoch ms) at each message (`offset`): the running maximum of log times, its own included.
+    """The log clock (`log_clock`, epoch ms) at each message (`offset`): the maximum of log times up to its own.
 
     Messages that cannot be read move the clock too.
     """

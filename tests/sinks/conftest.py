@@ -33,7 +33,7 @@ Datum = dict[str, Any]
 class Traffic:
     """Spans and batches that are valid and, beyond that, as asked for."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: str) -> None:
         self.random = random.Random(seed)
 
     def id(self, size: int) -> str:
@@ -62,7 +62,7 @@ class Traffic:
 
 @pytest.fixture
 def traffic() -> Traffic:
-    return Traffic(next(_numbers))
+    return Traffic(f"{os.getpid()}-{next(_numbers)}")  # ids that no other test has, nor another run on this broker
 
 
 @pytest.fixture(scope="session")
@@ -151,7 +151,7 @@ class SinkProcess:
         assert line.startswith("ready"), self.log.read_text()
 
     def wait_killed(self) -> None:
-        assert self.process.wait(30) == -signal.SIGKILL, self.log.read_text()
+        assert self.process.wait(60) == -signal.SIGKILL, self.log.read_text()
 
     def stop(self) -> int:
         self.process.terminate()
@@ -176,6 +176,7 @@ def start_sink(kafka: str, database: ClickHouseSettings, tmp_path: Path) -> Iter
             "SPANLOOM_SINK_INSTANCE": group,
             "SPANLOOM_SINK_METRICS_PORT": "0",
             "SPANLOOM_SINK_LINGER_MS": "100",
+            **{f"SPANLOOM_{field.upper()}": "20000" for field in RetentionSettings.__struct_fields__},
         }
         running.append(SinkProcess(settings | environment, tmp_path / f"sink-{len(running)}.log"))
         return running[-1]
@@ -191,7 +192,7 @@ def start_sink(kafka: str, database: ClickHouseSettings, tmp_path: Path) -> Iter
 def eventually() -> Callable[..., None]:
     """Wait until `true()` holds; fail with `said()` when it does not within `seconds`."""
 
-    def wait(true: Callable[[], bool], said: Callable[[], Any] = lambda: "", seconds: float = 30) -> None:
+    def wait(true: Callable[[], bool], said: Callable[[], Any] = lambda: "", seconds: float = 60) -> None:
         until = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < until, said()

@@ -76,7 +76,7 @@ def test_rows_have_the_columns_and_types_of_their_tables(topic, store, book):
             table=table.name,
         )
         given = {name: dtype(kind) for name, kind, is_given in columns.iter_rows() if is_given}
-            assert {name: pl.String() if kind == pl.Binary else kind for name, kind in rows.schema.items()} == given
+        assert {name: pl.String() if kind == pl.Binary else kind for name, kind in rows.schema.items()} == given
 
 
 @pytest.mark.parametrize("topic", TOPICS)

@@ -1,0 +1,1 @@
+"""Decoded messages to rows of tables: pure functions, a module a table."""

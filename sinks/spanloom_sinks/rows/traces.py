@@ -43,7 +43,7 @@ def rows(decoded: Decoded, source: Source) -> pl.DataFrame:
 def amended(summaries: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
     """The rows that make one truth of traces that came in several segments.
 
-    `summaries`: what `summarise` says of all spans of each trace (`trace_id`, …). `segments`: the keys of their segments
+    `summaries`: what `summarise` says of all spans of each trace. `segments`: the keys of their segments
     (`trace_id`, `topic_id`, `partition`, `first_offset`, `revision`, `log_clock`, `log_time`). Every segment gets a row
     with the whole trace in it: the first one stands (amended), the others are superseded.
     """

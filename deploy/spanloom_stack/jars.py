@@ -11,9 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import jgo
-from jgo.maven import MavenContext
-
 LOCK = Path(__file__).with_name("kafka.lock")
 
 # kafka-clients is named beside the broker because jgo 3.2 resolves it to an older version otherwise.
@@ -38,9 +35,8 @@ def fetch(
     pins = read(lock)
     cache.mkdir(parents=True, exist_ok=True)
     with _exclusive(cache / ".lock"), ThreadPoolExecutor(_DOWNLOADS) as pool:
-        context = MavenContext(repo_cache=cache)
         paths = []
-        for path in pool.map(lambda pin: _jar(context, *pin), pins.items()):
+        for path in pool.map(lambda pin: _jar(cache, *pin), pins.items()):
             paths.append(path)
             progress(len(paths), len(pins))
     return paths
@@ -51,16 +47,17 @@ def read(lock: Path = LOCK) -> dict[str, str]:
     return dict(line.split() for line in lock.read_text().splitlines() if line and not line.startswith("#"))
 
 
-def _jar(context: MavenContext, coordinate: str, digest: str) -> Path:
+def _jar(cache: Path, coordinate: str, digest: str) -> Path:
     group, artifact, version = coordinate.split(":")
-    jar = context.project(group, artifact).at_version(version).artifact()
-    path = Path(jar.cached_path)
+    path = cache.joinpath(*group.split("."), artifact, version, f"{artifact}-{version}.jar")
     if path.exists():
         if _sha256(path) == digest:
             return path
         path.unlink()  # an interrupted download, or a changed file: only the locked bytes are ever run
+    from jgo.maven import MavenContext  # slow to import, and most starts have all jars
+
     try:
-        path = Path(jar.resolve())
+        path = Path(MavenContext(repo_cache=cache).project(group, artifact).at_version(version).artifact().resolve())
     except Exception as error:  # jgo raises what requests raises, and RuntimeError
         path.unlink(missing_ok=True)
         raise JarError(f"cannot download {coordinate}: {error}; check the network and run again") from error
@@ -83,6 +80,9 @@ def _exclusive(path: Path) -> Iterator[None]:
 
 
 def _write(lock: Path) -> None:
+    import jgo
+    from jgo.maven import MavenContext
+
     resolved = {f"{a.groupId}:{a.artifactId}:{a.version}" for a in jgo.resolve(_BROKER)}
     coordinates = sorted({*resolved, _LOGGING})
     context = MavenContext()

@@ -1,10 +1,11 @@
-"""The whole line as services: broker and engine, their topics and tables, processors and sink."""
+"""The whole line as services: broker and engine, their topics, processors, and the sink, which brings the tables."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Self
 
 import click
-from spanloom_schemas.settings import read
+from spanloom.topics_command import apply as create_topics
+from spanloom_schemas.settings import KafkaSettings, read
 
 from spanloom_stack import jars, kafka, net, services
 from spanloom_stack.settings import StackSettings
@@ -46,8 +47,8 @@ def _start(
         storage.append(broker)
     progress("starting the broker and the engine …")
     children.start(*storage)
-    progress("creating topics and tables …")
-    _prepare(environment)
+    progress("creating topics …")
+    create_topics(read(KafkaSettings, environment))
     progress("starting processors and sink …")
     port = _metrics_port(environment)
     environment["SPANLOOM_METRICS_PORT"] = str(port)
@@ -77,16 +78,6 @@ def _broker(settings: StackSettings, progress: Callable[[str], None]) -> tuple[S
 
 def _advice(taken: net.PortTaken, variable: str, instead: str) -> click.ClickException:
     return click.ClickException(f"{taken}: set {variable} to another (0 takes a free one), or {instead}")
-
-
-def _prepare(environment: Mapping[str, str]) -> None:
-    from spanloom.topics_command import apply as create_topics
-    from spanloom_sinks.migrate import apply as migrate
-    from spanloom_sinks.settings import SinkSettings
-
-    sink = read(SinkSettings, environment)
-    create_topics(sink)
-    migrate(sink.clickhouse, sink.retention)
 
 
 def _metrics_port(environment: Mapping[str, str]) -> int:

@@ -15,7 +15,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands in for Maven Central: what the tests put there can be had, and nothing else."""
     folder = tmp_path / "central"
     (folder / FILE).parent.mkdir(parents=True)
-    monkeypatch.setattr(jars, "MavenContext", partial(MavenContext, local_repos=[folder], offline=True))
+    monkeypatch.setattr("jgo.maven.MavenContext", partial(MavenContext, local_repos=[folder], offline=True))
     return folder
 
 

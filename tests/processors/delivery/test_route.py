@@ -146,7 +146,6 @@ def test_a_record_read_again_does_not_undo_a_newer_one(tools: Any) -> None:
             async with tools.running(route):
                 await tools.until(lambda: route.safe_offset() == 4)
         assert {one["endsAt"] for said in manager.bodies for one in said} == {moment(fired["since"] + 15_000)}
-        )
 
     asyncio.run(story())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from importlib.resources import files
@@ -85,6 +86,8 @@ async def _run(worker: Worker, stop: asyncio.Event, ready: str) -> int:
             await app.stop()
     except TimeoutError:
         log.warning("did not stop in %.0f s; what was not committed will be read again", STOP_TIMEOUT_S)
+        logging.shutdown()
+        os._exit(1 if failure else 0)  # a thread may hang on the broker
     for task in (starting, stopping, crashed):
         task.cancel()
     return 1 if failure else 0

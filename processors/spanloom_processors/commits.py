@@ -23,6 +23,7 @@ class Commits:
     def __init__(self) -> None:
         self._declared: dict[TP, Point] = {}
         self._committed: dict[TP, Point] = {}
+        self.made = self.refused = 0
 
     def declare(self, tp: TP, point: Point) -> None:
         """Everything derived from the messages before `point` is stored for good; a replay may start at it."""
@@ -40,9 +41,14 @@ class Commits:
         """Partitions whose declared point is not the committed one."""
         return [tp for tp, point in self._declared.items() if self._committed.get(tp) != point]
 
-    def done(self, points: Mapping[TP, Point]) -> None:
-        """The broker has these points."""
+    def known(self, points: Mapping[TP, Point]) -> None:
+        """The broker had these points when the partitions were assigned."""
         self._committed.update(points)
+
+    def done(self, points: Mapping[TP, Point]) -> None:
+        """The broker took these points."""
+        self._committed.update(points)
+        self.made += 1
 
     def forget(self, tps: Iterable[TP]) -> None:
         """These partitions belong to another worker now."""

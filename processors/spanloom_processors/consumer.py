@@ -118,6 +118,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             )
         except (KafkaError, IllegalStateError) as error:
             log.warning("the broker refused a commit, which will be tried again: %s", error)
+            commits.refused += 1
             return False
         commits.done(points)
         return True
@@ -206,14 +207,21 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Ask for each partition's commit and bounds, and let the application say where to read from."""
         if assigned and not self.should_stop:
-            facts, points = await asyncio.gather(
-                asyncio.to_thread(self.describe_topics, {tp.topic for tp in assigned}), self._thread.describe(assigned)
-            )
-            partitions = {tp: Assigned(*facts[tp.topic], *points[tp]) for tp in assigned}
-            self.commits.done({tp: found.committed for tp, found in partitions.items() if found.committed})
-            self._positions = dict(await self.owner.assigned(partitions))
-            self._handed = dict(self._positions)
+            try:
+                await self._take(assigned)
+            except Exception as error:  # without a place to read from there is nothing to do but to start afresh
+                await self.app.crash(error)
+                return
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _take(self, assigned: set[TP]) -> None:
+        facts, points = await asyncio.gather(
+            asyncio.to_thread(self.describe_topics, {tp.topic for tp in assigned}), self._thread.describe(assigned)
+        )
+        partitions = {tp: Assigned(*facts[tp.topic], *points[tp]) for tp in assigned}
+        self.commits.known({tp: found.committed for tp, found in partitions.items() if found.committed})
+        self._positions = dict(await self.owner.assigned(partitions))
+        self._handed = dict(self._positions)
 
     async def perform_seek(self) -> None:
         """Go to where the application wants to read from; Faust asks for the group's commit instead."""

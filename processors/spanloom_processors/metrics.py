@@ -8,6 +8,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from spanloom_schemas.frames.splice import Decoded
 
+from spanloom_processors.commits import Commits
 from spanloom_processors.model_totals import ModelTotals
 from spanloom_processors.spans import Report
 from spanloom_processors.watchdog import Vital
@@ -81,8 +82,10 @@ class Metrics:
             self.overflow.labels(partition, reason).inc(self._more((id(report.held), reason), so_far))
         self.freshness.labels(partition).set(max(now_ns / 1e9 - emission.progress / 1e3, 0))
 
-    def read_up_to(self, vitals: Mapping[TP, Vital]) -> None:
-        """Where reading stands; partitions that were taken away are no longer told."""
+    def progress(self, vitals: Mapping[TP, Vital], commits: Commits) -> None:
+        """Where reading and committing stand; partitions that were taken away are no longer told."""
+        self.commits.labels("made").inc(self._more("made", commits.made))
+        self.commits.labels("refused").inc(self._more("refused", commits.refused))
         self.lag.clear()
         for (topic, partition), vital in vitals.items():
             self.lag.labels(topic, partition).set(max(vital.end - vital.position, 0))
@@ -94,7 +97,7 @@ class Metrics:
 
     def forget(self) -> None:
         """All partitions were taken away."""
-        self._told.clear()
+        self._told = {what: so_far for what, so_far in self._told.items() if isinstance(what, str)}
         self.freshness.clear()
 
     def _more(self, what: Hashable, so_far: int) -> int:

@@ -51,6 +51,7 @@ class Worker:
         self._librdkafka = settings.librdkafka()
         self._topic_ids: dict[str, str] = {}
         self._emitting = asyncio.Lock()
+        self._assignments = 0  # so far: what was begun under one must not go on under the next
         self.app = faust_app.build(settings, owner=self)
 
     @property
@@ -62,23 +63,31 @@ class Worker:
 
     async def fold_spans(self, poll: Poll) -> None:
         """Fold a poll of llm.spans."""
+        assignment = self._assignments
         read = await self._read("span_batch", poll, self.spans.derive)
-        frames = [spans for _, spans in read]
-        self.spans.fold(poll, frames)
+        if assignment != self._assignments:
+            return
+        self.spans.fold(poll, [spans for _, spans in read])
         for decoded, _ in read:
             self.metrics.read(poll.tp.partition, decoded)
 
     async def fold_panes(self, poll: Poll) -> None:
         """Fold a poll of llm.panes; what it leads to is stored, and the commit declared, before this returns."""
+        assignment = self._assignments
         for decoded, _ in await self._read("pane_batch", poll, lambda decoded: None):
-            await self.store(self.alerting.fold_panes(decoded))
-        self._declare(poll.tp, self.alerting.point())
+            if assignment == self._assignments:
+                await self.store(self.alerting.fold_panes(decoded))
+        if assignment == self._assignments:
+            self._declare(poll.tp, self.alerting.point())
 
     async def fold_traces(self, poll: Poll) -> None:
         """Fold a poll of llm.traces, as `fold_panes`."""
+        assignment = self._assignments
         for decoded, _ in await self._read("trace_batch", poll, lambda decoded: None):
-            await self.store(self.alerting.fold_traces(decoded))
-        self._declare(poll.tp, Point(poll.position))
+            if assignment == self._assignments:
+                await self.store(self.alerting.fold_traces(decoded))
+        if assignment == self._assignments:
+            self._declare(poll.tp, Point(poll.position))
 
     async def take_alerts(self, poll: Poll) -> None:
         """Hand a poll of llm.alerts to the notifier; the commit follows when they are delivered."""
@@ -115,7 +124,7 @@ class Worker:
         await self.emit()
         await self._tick(int(time.time() * 1000))
         self._notified()
-        self.metrics.read_up_to(self.consumer.vitals())
+        self.metrics.progress(self.consumer.vitals(), self.consumer.commits)
 
     async def emit(self) -> None:
         """Send what changed in the partitions of llm.spans, and declare what is safe once that is stored."""
@@ -174,6 +183,7 @@ class Worker:
 
     def revoked(self) -> None:
         """Forget the partitions."""
+        self._assignments += 1
         self.spans.clear()
         self.notifying.stop()
         self.metrics.forget()

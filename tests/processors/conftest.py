@@ -1,11 +1,13 @@
 """What the tests of the processors' shell need of a broker."""
 
+import time
 from collections.abc import Callable, Sequence
 from itertools import count
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from spanloom_schemas import topics
 
 _names = count()
 
@@ -42,3 +44,23 @@ def produce(kafka: str) -> Produce:
         assert producer.flush(20) == 0
 
     return store
+
+
+@pytest.fixture
+def bare(kafka: str, admin: AdminClient) -> str:
+    """A broker without the topics of the line."""
+    if old := list(set(topics.load()) & set(admin.list_topics(timeout=20).topics)):
+        for future in admin.delete_topics(old).values():
+            future.result(20)
+        while set(old) & set(admin.list_topics(timeout=20).topics):
+            time.sleep(0.1)
+    return kafka
+
+
+@pytest.fixture
+def line(bare: str, admin: AdminClient) -> str:
+    """A broker on which the topics of the line are new."""
+    new = [NewTopic(topic.name, topic.partitions, 1, config=topic.config()) for topic in topics.load().values()]
+    for future in admin.create_topics(new).values():
+        future.result(20)
+    return bare

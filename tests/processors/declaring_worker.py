@@ -1,4 +1,4 @@
-"""A worker for the contract tests: prints each poll as a line of JSON and declares all but its last three messages safe.
+"""A worker for the contract tests: prints each poll as a line of JSON, declares all but its last three messages safe.
 
 `python declaring_worker.py BOOTSTRAP TOPIC GROUP MEMBER`
 """

@@ -6,7 +6,7 @@ A, B = TP("spans", 0), TP("spans", 1)
 
 def test_what_was_not_declared_is_never_pending():
     commits = Commits()
-    commits.done({A: Point(7, "from the broker")})
+    commits.known({A: Point(7, "from the broker")})
     assert commits.pending() == []
     assert commits.declared(A) is None
 

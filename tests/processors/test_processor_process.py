@@ -1,4 +1,4 @@
-"""`spanloom processor` as a process on a real broker: spans in, panes, traces and dead letters out, whatever happens to it."""
+"""`spanloom processor` as a process on a real broker: spans in, panes, traces and dead letters out, come what may."""
 
 import os
 import re
@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import polars as pl
-import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import NewTopic
 from spanloom_schemas import codec, topics
 from spanloom_schemas.frames.splice import decode
 from spanloom_schemas.partitioning import partition
@@ -37,21 +35,6 @@ MODEL = {
     "input_tokens": 1000, "cache_read_tokens": 0, "cache_write_tokens": 0, "output_tokens": 100,
     "reasoning_tokens": 0, "cached": False, "batch_size": None, "time_to_first_token": 10**7, "finish_reasons": [],
 }  # fmt: skip
-
-
-@pytest.fixture
-def line(kafka, admin) -> str:
-    """A broker on which the topics of the line are new."""
-    wanted = topics.load()
-    if old := list(set(wanted) & set(admin.list_topics(timeout=20).topics)):
-        for future in admin.delete_topics(old).values():
-            future.result(20)
-        while set(old) & set(admin.list_topics(timeout=20).topics):
-            time.sleep(0.1)
-    new = [NewTopic(topic.name, topic.partitions, 1, config=topic.config()) for topic in wanted.values()]
-    for future in admin.create_topics(new).values():
-        future.result(20)
-    return kafka
 
 
 @contextmanager

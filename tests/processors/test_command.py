@@ -1,0 +1,46 @@
+"""What a person sees who starts a worker wrongly: one line that says what to do."""
+
+import socket
+
+import pytest
+from click.testing import CliRunner
+from spanloom_processors.commands import processor
+
+
+def run(**environment: str) -> tuple[int, str]:
+    done = CliRunner().invoke(processor, env={"SPANLOOM_METRICS_PORT": "0", **environment})
+    return done.exit_code, done.output
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"SPANLOOM_METRICS_PORT": "http"}, "SPANLOOM_METRICS_PORT"),
+        ({"SPANLOOM_WATCHDOG_S": "0"}, "SPANLOOM_WATCHDOG_S"),
+        ({"SPANLOOM_PROCESSOR_GRUOP": "x"}, "SPANLOOM_PROCESSOR_GROUP"),
+        ({"SPANLOOM_RULES_FILE": "/nowhere/rules.yaml"}, "/nowhere/rules.yaml"),
+        ({"SPANLOOM_ALERTMANAGER_URL": "alertmanager:9093"}, "http"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_in_one_line(environment, said):
+    code, output = run(**environment)
+    assert code == 1
+    assert said in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_missing_topics_are_named_in_one_line(bare):
+    code, output = run(SPANLOOM_KAFKA_BOOTSTRAP=bare)
+    assert code == 1
+    assert "spanloom topics create" in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_named_in_one_line(line):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, output = run(SPANLOOM_KAFKA_BOOTSTRAP=line, SPANLOOM_METRICS_PORT=str(port))
+    assert code == 1
+    assert f"127.0.0.1:{port}" in output
+    assert "SPANLOOM_METRICS_PORT" in output
+    assert len(output.strip().splitlines()) == 1

@@ -1,7 +1,7 @@
-"""Span batches like those of real services, made fast: a few shapes of traces encoded once, ids and times put in by the byte.
+"""Span batches like those of real services, made fast: shapes of traces encoded once, ids and times put in by the byte.
 
-A trace is ten spans of a chat request: retrieval, rerank, prompt, three model calls, a tool, safety, an answer. A message
-holds 100 spans of ten traces that begin in it and of ten that began in the message before.
+A trace is ten spans of a chat request: retrieval, rerank, prompt, three model calls, a tool, safety, an answer. A
+message holds 100 spans of ten traces that begin in it and of ten that began in the message before.
 """
 
 import random

@@ -17,19 +17,22 @@ _STYLES = {"firing": "bold red", "pending": "yellow", "resolved": "green"}
 
 
 def traces(found: Sequence[Trace]) -> Table:
-    """One line a trace, in the order given."""
-    table = _table("trace", "started", "service", "name", "took", "spans", "tokens", "cost", "")
+    """One line a trace, in the order given; a narrow terminal cuts the columns on the right."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for column, width in (("trace", 32), ("started, UTC", 14), ("took", 7), ("cost", 9)):
+        table.add_column(column, min_width=width, no_wrap=True, justify="left" if width > 9 else "right")
+    for column in ("service, name", "", "tokens", "spans"):
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
     for trace in found:
         table.add_row(
             wording.clean(trace.trace_id, 32),
-            wording.moment(trace.start).removesuffix(" UTC"),
-            wording.clean(trace.service, 24),
-            wording.clean(trace.name, 40),
+            wording.moment(trace.start)[5:19],
             wording.duration(trace.duration),
-            wording.count(trace.spans),
-            f"{wording.count(trace.input_tokens)}→{wording.count(trace.output_tokens)}",
             wording.dollars(trace.cost),
+            Text(f"{wording.clean(trace.service, 24)}  {wording.clean(trace.name, 40)}"),
             _troubles(trace),
+            f"{wording.count(trace.input_tokens)}→{wording.count(trace.output_tokens)}",
+            wording.count(trace.spans),
         )
     return table
 
@@ -53,22 +56,23 @@ def alerts(found: Sequence[Alert]) -> RenderableType:
 
 def _alert(alert: Alert) -> Text:
     group = ", ".join(f"{wording.clean(key, 40)}={wording.clean(value, 60)}" for key, value in alert.group)
-    window = f"{wording.moment(alert.window_start * 1_000_000)} to {wording.moment(alert.window_end * 1_000_000)[11:]}"
+    window = wording.duration((alert.window_end - alert.window_start) * 1_000_000)
     text = Text.assemble(
         (f"{alert.state:8} ", _STYLES.get(alert.state, "")),
         (wording.clean(alert.rule, 80), "bold"),
         f" {wording.clean(alert.severity, 20)}",
         f"  {group}" if group else "",
-        f"\n         {amount(alert.value, alert.unit)} against {amount(alert.threshold, alert.unit)}, in {window}",
+        f"\n         {amount(alert.value, alert.unit)} against {amount(alert.threshold, alert.unit)} in the {window}",
+        f" until {wording.moment(alert.window_end * 1_000_000)[:19]} UTC",
         ("  partial: a source partition was behind" if alert.partial else "", "yellow"),
     )
-    if alert.trace_ids:
-        text.append(f"\n         worst traces: {' '.join(wording.clean(one, 32) for one in alert.trace_ids)}", "dim")
+    for trace_id in alert.trace_ids:
+        text.append(f"\n         spanloom trace {wording.clean(trace_id, 32)}", "dim")
     return text
 
 
 def amount(value: float | None, unit: str) -> str:
-    """A rule's value in its unit: dollars, dollars/min, seconds, a ratio as per cent; any other stands after the number."""
+    """A rule's value in its unit: dollars, dollars/min, seconds, a ratio in per cent; others stand after the number."""
     if value is None:
         return "no value"
     if unit.startswith("dollars"):
@@ -82,12 +86,14 @@ def amount(value: float | None, unit: str) -> str:
 
 def answer(found: Answer, limit: int) -> RenderableType:
     """Columns and the first `limit` rows as they came, and how many more there are."""
-    table = _table(*(wording.clean(column, 60) for column in found.columns))
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, padding=(0, 1), show_edge=False)
+    for column in found.columns:
+        table.add_column(Text(wording.clean(column, 60)), overflow="fold")
     for row in found.rows[:limit]:
         table.add_row(*(_cell(value) for value in row))
-    for column, values in zip(table.columns, zip(*found.rows, strict=True), strict=False):
+    for shown, values in zip(table.columns, zip(*found.rows, strict=True), strict=False):
         if all((isinstance(value, int | float) and not isinstance(value, bool)) or value is None for value in values):
-            column.justify = "right"
+            shown.justify = "right"
     if len(found.rows) <= limit:
         return table
     return Group(table, Text(f"{len(found.rows) - limit:,} more rows; --json and --csv write them all", style="yellow"))
@@ -98,10 +104,3 @@ def _cell(value: object) -> Text:
     if value is None:
         return Text("null", style="dim")
     return Text(wording.clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 400))
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, padding=(0, 1))
-    for column in columns:
-        table.add_column(Text(column), overflow="fold")
-    return table

@@ -56,12 +56,12 @@ class Buffer:
         self.refusals = Refusals(Tally(), Tally(), Tally())
         self._entries: deque[Ended | None] = deque()
         self._room = size // UNIT
-        self._refuse = self.refusals.queue_full.add
+        self._reason = "queue_full"
 
     def put(self, span: Ended, size: int) -> None:
         """Take a span of about `size` bytes, or count it as refused. Never waits, never raises."""
         if len(self._entries) >= self._room:
-            self._refuse()
+            getattr(self.refusals, self._reason).add()
         elif size <= UNIT:
             self._entries.append(span)
         else:
@@ -78,7 +78,7 @@ class Buffer:
 
     def close(self, reason: str) -> None:
         """Refuse everything from now on for `reason`: disabled or shutdown."""
-        self._refuse = getattr(self.refusals, reason).add
+        self._reason = reason
         self._room = -1
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from spanloom import process
+from spanloom import fields, process
 from spanloom.span import Remote, Span
 from spanloom.trace import SAMPLED, Trace
 
@@ -30,11 +30,14 @@ def feedback(
         return process.complain("feedback() was given ids that are none", f"{trace_id!r:.80} {span_id!r:.80}")
     number = None if span_id is None else int(span_id, 16)
     said = Span("feedback", "feedback", Remote(Trace(trace_id, SAMPLED, "", process.facts()), number))
-    verdict = {"thumbs": None if thumbs is None else float(bool(thumbs)), "rating": rating, **(scores or {})}
-    for name, value in verdict.items():
-        if value is not None:
-            said.add_score(name, value)
+    if thumbs is not None:
+        said.add_score("thumbs", 1 if thumbs else 0)
+    if rating is not None:
+        said.add_score("rating", rating)
+    for name, value in (fields.scores(scores) or {}).items():
+        said.add_score(name, value)
     said.payload(input=text)
-    said.set_attributes(attributes or {})
+    if attributes is not None:
+        said.set_attributes(attributes)
     said.end()
     return None

@@ -77,10 +77,30 @@ def texts(value: object) -> tuple[str, ...] | None:
 
 def scores(value: object) -> dict[str, float] | None:
     """Return name → finite number of a mapping."""
-    if not isinstance(value, Mapping):
+    return (
+        None
+        if (found := _pairs(value)) is None
+        else {
+            name: score
+            for key, said in found
+            if (name := text(key)) is not None and (score := number(said)) is not None
+        }
+    )
+
+
+def tokens(value: object) -> dict[str, object] | None:
+    """Return field → count of a mapping from segments of a prompt to their tokens."""
+    found = _pairs(value)
+    return (
+        None if found is None else {f"{name}_tokens": count for key, count in found if (name := text(key)) is not None}
+    )
+
+
+def _pairs(value: object) -> list[tuple[object, object]] | None:
+    try:
+        return list(islice(cast(Mapping[object, object], value).items(), MANY))
+    except Exception:
         return None
-    pairs = ((text(name), number(score)) for name, score in islice(value.items(), MANY))
-    return {name: score for name, score in pairs if name is not None and score is not None}
 
 
 Document = str | tuple[Any, ...] | Mapping[str, Any]

@@ -29,12 +29,12 @@ _complained: set[str] = set()
 class Life:
     """What belongs to this process from its (re)birth on: nothing of it survives a fork."""
 
-    def __init__(self, settings: "ProducerSettings | None") -> None:
+    def __init__(self, settings: "ProducerSettings | None", buffer: Buffer | None = None) -> None:
         self.settings = settings
         self.token = ids.life
-        self.buffer = Buffer(settings.buffer_bytes if settings else 0)
+        self.buffer = buffer if buffer is not None else Buffer(settings.buffer_bytes if settings else 0)
         self.sender: Sender | None = None
-        if settings is None or settings.disabled:
+        if buffer is None and (settings is None or settings.disabled):
             self.buffer.close("disabled")
 
     def start(self) -> None:
@@ -54,6 +54,17 @@ class Life:
 _life = Life(None)
 _lives: dict[object, Life] = {}
 _facts: dict[str, str] = {}
+
+
+def life() -> Life:
+    """Return this process's producer."""
+    return _life
+
+
+def live(life: Life) -> None:
+    """Put another producer in its place."""
+    global _life
+    _life = life
 
 
 def facts() -> dict[str, str]:
@@ -80,8 +91,9 @@ def configure(
     buffer_bytes: int | None = None,
     disabled: bool | None = None,
 ) -> None:
-    """Start sending spans to Kafka. Call it once, when the service starts; everything may also come from `SPANLOOM_…`
-    variables.
+    """Start sending spans to Kafka. Call it once, when the service starts.
+
+    What is not given comes from the `SPANLOOM_…` variables.
 
     Never raises and never waits: what is wrong with the settings is logged in one line that names the variable, and the
     producer stays disabled (it counts what it drops), because to watch a service must not stop it. A second call closes
@@ -94,17 +106,13 @@ def configure(
 
 
 def flush(timeout: float = 5.0) -> bool:
-    """Send what was recorded so far and wait for the broker's word, at most `timeout` seconds; say whether all of it
-    arrived.
-    """
-    sender = _life.sender
+    """Send what was recorded and wait for the broker's word, at most `timeout` seconds; say whether all arrived."""
+    sender = _sender()
     return sender is None or sender.flush(timeout)
 
 
 def shutdown(timeout: float = EXIT_SECONDS) -> bool:
-    """Flush, say goodbye to the ledger and stop; say whether all spans arrived. What is recorded later is counted as
-    dropped.
-    """
+    """Flush, say goodbye to the ledger and stop; say whether all arrived. What is recorded later is dropped."""
     return _end(timeout)
 
 
@@ -144,26 +152,37 @@ def _settings(given: dict[str, Any]) -> "ProducerSettings | None":
 
 
 def _install(settings: "ProducerSettings | None") -> None:
-    global _life, _facts
+    global _facts
     if settings is not None:
         secrecy.use(settings.user_pepper.reveal())
         _facts = {"tenant": settings.tenant} if settings.tenant else {}
-    _life = Life(settings)
+    before = _life
+    live(Life(settings))
+    if before.sender is None:
+        _life.buffer.refusals = (
+            before.buffer.refusals
+        )  # what was dropped before there was a producer is part of its ledger
     _life.start()
     _catch_sigterm()
 
 
 def _end(timeout: float) -> bool:
-    life = _life
-    life.buffer.close("shutdown" if life.sender else "disabled")
-    return life.sender is None or life.token is not ids.life or life.sender.shutdown(timeout)
+    sender = _sender()
+    if sender is None:
+        return True
+    _life.buffer.close("shutdown")
+    return sender.shutdown(timeout)
+
+
+def _sender() -> "Sender | None":
+    """Return the sender, unless it is that of the process this one was forked from."""
+    return _life.sender if _life.token is ids.life else None
 
 
 def _be_born() -> None:
     """Begin anew in a forked child: an empty buffer, a new epoch, a sender of its own."""
-    global _life
     born = Life(_life.settings)
-    _life = _lives.setdefault(born.token, born)  # of several threads at once, one wins
+    live(_lives.setdefault(born.token, born))  # of several threads at once, one wins
     if _life is born:
         born.start()
 

@@ -8,6 +8,7 @@ failed delivery nothing more is sent for a while, then one message as a probe.
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -100,7 +101,14 @@ class Sender:
     for others.
     """
 
-    def __init__(self, buffer: Buffer, settings: ProducerSettings, epoch: int) -> None:
+    def __init__(
+        self,
+        buffer: Buffer,
+        settings: ProducerSettings,
+        epoch: int,
+        connect: Callable[[dict[str, Any]], Producer] = Producer,
+    ) -> None:
+        self._connect = connect
         self._buffer = buffer
         self._settings = settings
         self._ledger = Ledger()

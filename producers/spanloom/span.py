@@ -45,7 +45,7 @@ class Span:
     )
 
     def __init__(self, name: str, kind: str, parent: "Span | Remote | None" = None) -> None:
-        above = parent or _current.get()
+        above = _current.get() if parent is None else parent
         self._parent: int | None = None
         self._remote = False
         if above is None:
@@ -187,6 +187,8 @@ class Span:
         experiment: str | None = None,
         run_id: str | None = None,
         dataset_id: str | None = None,
+        prompt_id: str | None = None,
+        prompt_version: str | None = None,
     ) -> None:
         """Say who and what the span is for; spans started below it from now on inherit it. The user is hashed."""
         self._learn(
@@ -198,6 +200,8 @@ class Span:
                 "experiment": experiment,
                 "run_id": run_id,
                 "dataset_id": dataset_id,
+                "prompt_id": prompt_id,
+                "prompt_version": prompt_version,
             }
         )
 
@@ -277,8 +281,8 @@ class Span:
             self._learn({"prompt_id": id, "prompt_version": version})
         if truncated is not None:
             self._note("context_truncated", truncated)
-        if segments:
-            self.set_attributes({f"{name}_tokens": count for name, count in segments.items()})
+        if (tokens := None if segments is None else fields.tokens(segments)) is not None:
+            self.set_attributes(tokens)
 
     def set_documents(self, documents: Iterable[Document], *, k: int | None = None) -> None:
         """Say what was retrieved, best first, at most 100.
@@ -367,7 +371,7 @@ class Span:
         self._size += _ENTRY + (len(value) if type(value) is str else 0)
 
     def _texts(self, attributes: Mapping[str, object] | None) -> Texts:
-        if not attributes:
+        if attributes is None:
             return ()
         try:
             pairs = [(text(key), text(value, LONG)) for key, value in attributes.items()]
@@ -405,7 +409,7 @@ def span(
     made = Span(name, event_type, parent)
     if model is not None:
         made._detail["request_model"] = model
-    if attributes:
+    if attributes is not None:
         made.set_attributes(attributes)
     return made
 

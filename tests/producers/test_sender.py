@@ -1,0 +1,171 @@
+"""The sender against a broker double whose deliveries fail as a test says."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from spanloom import sender as module
+from spanloom.buffer import Buffer, Ended
+from spanloom.sender import Sender
+from spanloom.settings import ProducerSettings
+from spanloom.trace import Trace
+from spanloom_schemas import codec
+from spanloom_schemas.partitioning import partition
+
+TIMED_OUT = KafkaError._MSG_TIMED_OUT
+
+
+class Broker:
+    """Takes messages as confluent_kafka.Producer does; the n-th delivery fails with the n-th of `errors`, if that is one."""
+
+    def __init__(self, errors: list[int | None], partitions: int = 4) -> None:
+        self.partitions = partitions
+        self.log: list[tuple[int, dict[str, Any]]] = []
+        self._errors = iter(errors)
+        self._queue: list[tuple[int, bytes, Callable[[KafkaError | None, Any], None]]] = []
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        if not self.partitions:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return SimpleNamespace(
+            topics={topic: SimpleNamespace(error=None, partitions=dict.fromkeys(range(self.partitions)))}
+        )
+
+    def produce(self, topic: str, value: bytes, partition: int, on_delivery: Any) -> None:
+        self._queue.append((partition, value, on_delivery))
+
+    def poll(self, timeout: float) -> None:
+        queue, self._queue = self._queue, []
+        for at, value, tell in queue:
+            error = next(self._errors, None)
+            if error is None:
+                self.log.append((at, codec.decode(value)[2]))
+            tell(None if error is None else KafkaError(error), None)
+
+    flush = poll
+
+    def purge(self) -> None:
+        queue, self._queue = self._queue, []
+        for _, _, tell in queue:
+            tell(KafkaError(KafkaError._PURGE_QUEUE), None)
+
+
+def ended(number: int, detail: dict[str, object] | None = None) -> Ended:
+    trace = Trace(f"{number % 50 + 1:032x}", 1, "", {})
+    return (trace, number + 1, None, False, "x", "other", 0, 1, detail or {}, None, None, 0)
+
+
+def run(broker: Broker, spans: list[Ended], rounds: int = 1, settings: ProducerSettings | None = None) -> Sender:
+    """Send the spans in some rounds, each flushed, and close."""
+    settings = settings or ProducerSettings()
+    buffer = Buffer(settings.buffer_bytes)
+    sender = Sender(buffer, settings, epoch=9, connect=lambda _: broker)  # type: ignore[arg-type, return-value]
+    thread = Thread(target=sender.run)
+    thread.start()
+    for number in range(rounds):
+        for span in spans[number::rounds]:
+            buffer.put(span, 500)
+        sender.flush(5)
+    buffer.close("shutdown")
+    sender.shutdown(5)
+    thread.join()
+    return sender
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", (0.001, 0.002))
+    monkeypatch.setattr(module, "LINGER", 0.005)
+    yield
+
+
+def headers(broker: Broker) -> list[dict[str, Any]]:
+    return sorted((message for _, message in broker.log), key=lambda message: message["sequence"])
+
+
+def test_the_first_message_is_the_empty_hello_and_the_last_says_so() -> None:
+    broker = Broker([])
+    run(broker, [ended(number) for number in range(3)])
+    first, *_, last = headers(broker)
+    assert (first["sequence"], first["spans"], first["last"]) == (0, [], False)
+    assert (last["spans"], last["last"], last["made"], last["dropped"]) == ([], True, 3, [])
+    assert [header["sequence"] for header in headers(broker)] == list(range(len(broker.log)))
+
+
+def test_every_span_goes_to_the_partition_of_its_trace() -> None:
+    broker = Broker([], partitions=7)
+    run(broker, [ended(number) for number in range(1200)])
+    spans = [(at, span) for at, message in broker.log for span in message["spans"]]
+    assert len({span["span_id"] for _, span in spans}) == 1200
+    assert all(at == partition(span["trace_id"], 7) for at, span in spans)
+    assert max(len(message["spans"]) for _, message in broker.log) <= module.BATCH_SPANS
+
+
+def test_a_message_stays_below_the_brokers_limit() -> None:
+    broker = Broker([], partitions=1)
+    run(broker, [ended(number, {f"a{i}": "v" * 4000 for i in range(20)}) for number in range(40)])
+    sizes = [len(codec.encode("span_batch", message)) for _, message in broker.log]
+    assert len([size for size in sizes if size > 1000]) == 4
+    assert max(sizes) < module.LIBRDKAFKA["message.max.bytes"]  # type: ignore[operator]
+
+
+def test_a_span_that_is_too_large_or_cannot_be_encoded_is_dropped_by_reason() -> None:
+    broker = Broker([])
+    huge = ended(1, {f"a{i}": "v" * 4000 for i in range(100)})
+    broken = (*ended(2)[:1], "no number", *ended(2)[2:])
+    run(broker, [huge, broken, ended(3)])  # type: ignore[list-item]
+    last = headers(broker)[-1]
+    assert {d["reason"]: d["spans"] for d in last["dropped"]} == {"too_large": 1, "encode": 1}
+    assert last["made"] == 3
+
+
+def test_what_was_refused_is_reported_though_nothing_else_is_sent() -> None:
+    settings = ProducerSettings(buffer_bytes=65536)
+    broker = Broker([])
+    buffer = Buffer(settings.buffer_bytes)
+    for number in range(100):
+        buffer.put(ended(number), 500)
+    sender = Sender(buffer, settings, epoch=9, connect=lambda _: broker)  # type: ignore[arg-type, return-value]
+    Thread(target=sender.run, daemon=True).start()
+    assert not sender.shutdown(5)
+    assert headers(broker)[-1]["dropped"] == [{"reason": "queue_full", "spans": 36}]
+    assert headers(broker)[-1]["made"] == 100
+    assert sender.dropped() == {"queue_full": 36}
+
+
+def test_without_a_broker_all_is_dropped_as_unreachable() -> None:
+    sender = run(Broker([], partitions=0), [ended(number) for number in range(30)], settings=ProducerSettings())
+    assert sender.dropped() == {"unreachable": 30}
+
+
+def test_a_flush_after_the_end_returns_at_once() -> None:
+    sender = run(Broker([]), [])
+    assert sender.flush(60) is False
+    assert sender.shutdown(60) is False
+
+
+FATES = st.lists(st.sampled_from([None, None, TIMED_OUT, KafkaError._TRANSPORT, KafkaError.TOPIC_AUTHORIZATION_FAILED]))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(FATES, st.integers(0, 1500), st.integers(1, 3))
+def test_whatever_fails_the_ledger_balances_and_every_gap_is_explained(
+    fates: list[int | None], spans: int, rounds: int
+) -> None:
+    broker = Broker([*fates, *[None] * 3])
+    run(broker, [ended(number) for number in range(spans)], rounds)
+    last = headers(broker)[-1]
+    assert last["last"]
+    stored = Counter(span["span_id"] for _, message in broker.log for span in message["spans"])
+    assert set(stored.values()) <= {1}
+    assert last["made"] == spans == stored.total() + sum(drop["spans"] for drop in last["dropped"])
+    there = {header["sequence"] for header in headers(broker)}
+    explained = {sequence for header in headers(broker) for sequence in header["given_up"]}
+    assert set(range(last["sequence"] + 1)) == there | explained
+    assert not there & explained

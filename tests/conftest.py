@@ -16,6 +16,13 @@ from spanloom_stack.supervise import Supervisor
 _DOCKER = os.environ.get("SPANLOOM_TEST_BACKEND") == "docker"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On containers, mark the tests that need them: `SPANLOOM_TEST_BACKEND=docker pytest -m docker` runs just those."""
+    for item in items:
+        if _DOCKER and {"kafka", "clickhouse"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("docker")
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`host:port` of a real Kafka broker."""
@@ -60,7 +67,9 @@ def _clickhouse_container(_: Path) -> Iterator[str]:
     _need_docker()
     from testcontainers.community.clickhouse import ClickHouseContainer
 
-    server = ClickHouseContainer("clickhouse/clickhouse-server:25.8", username="default", password="", dbname="default")
+    server = ClickHouseContainer(
+        "clickhouse/clickhouse-server:26.9.6.6", username="default", password="", dbname="default"
+    )
     with server.with_env("CLICKHOUSE_SKIP_USER_SETUP", "1") as started:
         yield f"http://{started.get_container_host_ip()}:{started.get_exposed_port(8123)}"
 

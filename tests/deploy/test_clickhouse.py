@@ -5,6 +5,7 @@ import http.client
 import io
 import json
 import os
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -209,6 +210,16 @@ def test_a_reader_reads_by_the_real_client_and_lifts_no_limit(client: Client, cl
             urllib.request.urlopen(f"{clickhouse}/?user=reader&{setting}", b"SELECT 1")
         assert caught.value.headers["X-ClickHouse-Exception-Code"] == code
     assert urllib.request.urlopen(f"{clickhouse}/?user=reader&max_execution_time=5", b"SELECT 1").read() == b"1\n"
+
+
+def test_an_insert_whose_client_went_away_midway_writes_nothing(client: Client, clickhouse: str) -> None:
+    parts = urllib.parse.urlsplit(clickhouse)
+    body = b'{"a": 1, "b": "x"}\n' * 1000
+    head = f"POST /?database=door HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(body) * 2}\r\n\r\n"
+    with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
+        connection.sendall(head.encode() + b"INSERT INTO t FORMAT JSONEachRow\n" + body)
+    client.insert("t", [[7, "later"]], column_names=["a", "b"])
+    assert stored(client) == [(7, "later")]
 
 
 @embedded

@@ -158,7 +158,9 @@ class Sender:
                 self._calls.get().done.set()
 
     def _run(self) -> None:
-        kafka = Producer({**LIBRDKAFKA, **self._settings.librdkafka(), "logger": Quiet(), "error_cb": self._trouble})
+        kafka = self._connect(
+            {**LIBRDKAFKA, **self._settings.librdkafka(), "logger": Quiet(), "error_cb": self._trouble}
+        )
         while True:
             call = self._next_call()
             self._round(kafka)

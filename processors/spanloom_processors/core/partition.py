@@ -168,7 +168,7 @@ class Partition:
     def _absorb(self) -> None:
         if not self._waiting:
             return
-        spans = pl.concat(self._pending)
+        spans = pl.concat(self._pending, rechunk=True)
         self._pending, self._waiting = [], 0
         self._traces.fold(spans)
         self._panes.fold(self._judged(spans))

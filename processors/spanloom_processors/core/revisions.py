@@ -15,14 +15,8 @@ class Revision(NamedTuple):
     effective_ms: int
 
 
-def revision_number(start_ms: int, revisions: Sequence[Revision]) -> int:
-    """The number of the revision in effect at a time; before the first one, the first one."""
-    ordered = sorted(revisions, key=lambda revision: revision.effective_ms)
-    return next((each.number for each in reversed(ordered) if each.effective_ms <= start_ms), ordered[0].number)
-
-
 def revision_at(start_ms: pl.Expr, revisions: Sequence[Revision]) -> pl.Expr:
-    """The number (Int32) of the revision in effect at each time, as `revision_number`."""
+    """The number (Int32) of the revision in effect at a time; before the first one, the first one."""
     ordered = sorted(revisions, key=lambda revision: revision.effective_ms)
     number = pl.lit(ordered[0].number, pl.Int32)
     for revision in ordered[1:]:

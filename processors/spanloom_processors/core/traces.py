@@ -8,15 +8,16 @@ whatever closed it, so two versions of one length are equal (ADR 0051).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import polars as pl
 from spanloom_schemas.frames import traces
 
 from spanloom_processors.core.bounds import Bounds
 from spanloom_processors.core.columns import COLUMNS
-from spanloom_processors.core.revisions import Revision, revision_number
+from spanloom_processors.core.revisions import Revision, revision_at
 
 QUIET_MS = 2_000
 IDLE_MS = 30_000
@@ -66,15 +67,18 @@ class Segment:
     arrivals: int = 0
     rooted: bool = False
     told: int = 0
+    closes: int = 0
 
-    def closes(self) -> int:
-        """The log clock at which it closes if no span comes."""
-        return min(self.opened + AGE_MS, self.last + (QUIET_MS if self.rooted else IDLE_MS))
+    def take(self, last: int, last_offset: int, arrivals: int, rooted: bool) -> None:
+        """More spans arrived, the last one at that log clock and offset. `closes`: the log clock that ends it now."""
+        self.last, self.last_offset = last, last_offset
+        self.arrivals += arrivals
+        self.rooted |= rooted
+        self.closes = min(self.opened + AGE_MS, last + (QUIET_MS if self.rooted else IDLE_MS))
 
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {**traces.columns(), "revision": pl.Int32}
 """Columns of trace rows: llm.traces' Trace and the `revision` that a message carries in its header."""
-_FACTS = {"segment": pl.Int64, "revision": pl.Int32, "bound": pl.String}
 
 
 class Traces:
@@ -116,7 +120,9 @@ class Traces:
                 still_open[trace_id] = segment
         self._open = still_open
         closed, self._closed = self._closed, []
-        early = [each for each in still_open.values() if each.closes() <= progress and each.told < each.arrivals]
+        early = []
+        if progress > log_clock:
+            early = [each for each in still_open.values() if each.closes <= progress and each.told < each.arrivals]
         news = [each for each in closed if each.told < each.arrivals] + early
         rows = self._rows(news)
         for segment in early:
@@ -126,14 +132,15 @@ class Traces:
 
     def needed(self) -> tuple[int, int] | None:
         """The first offset that an open trace needs, and the log clock before it."""
-        return min(((each.offset, each.before) for each in self._open.values()), default=None)
+        first = min(self._open.values(), key=attrgetter("offset"), default=None)
+        return first and (first.offset, first.before)
 
     def _is_over(self, segment: Segment, clock: int, ordinal: int, offset: int | None = None) -> bool:
         """Whether the segment ends before what comes at this log clock, ordinal and offset; never within a message."""
         if offset == segment.last_offset:
             return False
         return (
-            clock >= segment.closes()
+            clock >= segment.closes
             or segment.arrivals >= self._bounds.trace_spans
             or ordinal >= segment.ordinal + self._bounds.held_spans
         )
@@ -141,7 +148,7 @@ class Traces:
     def _close(self, segment: Segment, clock: int) -> None:
         if segment.arrivals >= self._bounds.trace_spans:
             self.overflow["trace_spans"] += segment.arrivals
-        elif clock < segment.closes():
+        elif clock < segment.closes:
             self.overflow["held_spans"] += segment.arrivals
         self._closed.append(segment)
 
@@ -179,9 +186,7 @@ class Traces:
             return None
         if segment is None:
             segment = self._opened(trace_id, offset, before, opened, ordinal)
-        segment.last, segment.last_offset = last, last_offset
-        segment.arrivals += arrivals
-        segment.rooted |= rooted
+        segment.take(last, last_offset, arrivals, rooted)
         return segment.number
 
     def _opened(self, trace_id: str, offset: int, before: int, clock: int, ordinal: int) -> Segment:
@@ -201,26 +206,32 @@ class Traces:
                 segment = None
             if segment is None:
                 segment = self._opened(trace_id, offset, before, clock, ordinal)
-            segment.last, segment.last_offset = clock, offset
-            segment.arrivals += 1
-            segment.rooted |= root
+            segment.take(clock, offset, 1, root)
             numbers.append(segment.number)
         return arrivals.select("ordinal", pl.Series("segment", numbers, dtype=pl.Int64))
 
     def _rows(self, segments: list[Segment]) -> pl.DataFrame:
         if not segments:
             return pl.DataFrame(schema=SCHEMA)
-        numbers = pl.DataFrame({"segment": [each.number for each in segments]}, schema={"segment": pl.Int64})
-        spans = pl.concat([held.join(numbers, on="segment", how="semi", maintain_order="left") for held in self._held])
+        numbers = _numbers(segments)
+        spans = self._of(numbers)
         bounds = self._bounds_met(segments, spans)
-        facts = [
-            (each.number, revision_number(each.opened, self._revisions), bounds.get(each.number)) for each in segments
-        ]
-        rows = traces.summarise(spans, ["trace_id", "segment"]).join(
-            pl.DataFrame(facts, schema=_FACTS, orient="row"), on="segment", how="left", maintain_order="left"
-        )
-        state = pl.when(pl.col("bound").is_null()).then("state").otherwise(pl.lit("partial"))
-        return rows.with_columns(state=state, reason=pl.coalesce("bound", "reason")).select(SCHEMA.keys())
+        opened = [each.opened for each in segments]
+        bound = pl.Series([bounds.get(each.number) for each in segments], dtype=pl.String)
+        facts = numbers.with_columns(opened=pl.Series(opened, dtype=pl.Int64), bound=bound)
+        rows = traces.summarise(spans, ["trace_id", "segment"])
+        rows = rows.join(facts, on="segment", how="left", maintain_order="left")
+        return rows.with_columns(
+            state=pl.when(pl.col("bound").is_null()).then("state").otherwise(pl.lit("partial")),
+            reason=pl.coalesce("bound", "reason"),
+            revision=revision_at(pl.col("opened"), self._revisions),
+        ).select(SCHEMA.keys())
+
+    def _of(self, numbers: pl.DataFrame) -> pl.DataFrame:
+        """The held spans of some segments, in the order of the log."""
+        parts = [held.join(numbers, on="segment", how="semi", maintain_order="left") for held in self._held]
+        # Sorting and joining frames of many chunks is up to ten times slower.
+        return pl.concat(parts, rechunk=True)
 
     def _bounds_met(self, segments: list[Segment], spans: pl.DataFrame) -> dict[int, str]:
         """The bound that cut a segment short, from the spans it holds: copies of a span decide nothing."""
@@ -240,11 +251,12 @@ class Traces:
         self._dead += sum(each.arrivals for each in closed)
         height = sum(each.height for each in self._held)
         if self._dead * 2 > height or len(self._held) > _FRAMES:
-            live = pl.DataFrame(
-                {"segment": [each.number for each in self._open.values()]}, schema={"segment": pl.Int64}
-            )
-            self._held = [pl.concat(self._held).join(live, on="segment", how="semi", maintain_order="left")]
+            self._held = [self._of(_numbers(self._open.values()))]
             self._dead = 0
+
+
+def _numbers(segments: Iterable[Segment]) -> pl.DataFrame:
+    return pl.DataFrame({"segment": [each.number for each in segments]}, schema={"segment": pl.Int64})
 
 
 def _is_aged(segment: Segment, last: int) -> bool:

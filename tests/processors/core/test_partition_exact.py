@@ -286,7 +286,7 @@ def read_whole(partition: Partition, tables: Tables, log: Sequence[Message], rng
 SEEDS = st.integers(0, 2**32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SEEDS)
 def test_every_split_into_polls_gives_the_tables_of_a_plain_reading(make_span, make_frames, seed):
     rng = random.Random(seed)
@@ -299,7 +299,7 @@ def test_every_split_into_polls_gives_the_tables_of_a_plain_reading(make_span, m
     assert set(tables.closed.values()) <= {1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SEEDS)
 def test_crashes_at_any_poll_leave_no_trace_in_the_tables(make_span, make_frames, seed):
     rng = random.Random(seed)
@@ -319,7 +319,7 @@ def test_crashes_at_any_poll_leave_no_trace_in_the_tables(make_span, make_frames
     assert tables.whole_traces(truth.seen) == by_trace(truth.traces(), truth.seen)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(SEEDS)
 def test_a_log_trimmed_by_retention_makes_panes_silent_but_never_wrong(make_span, make_frames, seed):
     rng = random.Random(seed)

@@ -117,7 +117,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 {TopicPartition(*tp): OffsetAndMetadata(*point) for tp, point in points.items()}
             )
         except (KafkaError, IllegalStateError) as error:
-            log.warning("the broker refused a commit, which will be tried again: %s", error)
+            log.warning("the broker refused a commit, which will be tried again: %s", type(error).__name__)
             commits.refused += 1
             return False
         commits.done(points)

@@ -83,7 +83,7 @@ def decode(name: str, messages: Sequence[Message], registry: Registry | None = N
             found.dead.append(_dead(message, error))
     for _, run in groupby(parts, key=lambda part: (part.schema.version, part.blocks is None)):
         _read(list(run), found)
-    empty = pl.DataFrame(schema=_WHERE | {"position": pl.UInt32()} | _item_columns(name))
+    empty = pl.DataFrame(schema=_WHERE | {"position": pl.UInt32()} | item_columns(name))
     found.dead.sort(key=lambda dead: dead.offset)
     return Decoded(pl.concat([empty, *found.frames]), _headers(name, found.parts), found.dead)
 
@@ -101,7 +101,7 @@ def encode(name: str, header: dict[str, Any], rows: pl.DataFrame, registry: Regi
     except Exception as error:  # fastavro raises whatever the wrong type happens to raise
         raise CodecError("malformed", f"the header is none of a {name}: {error}") from error
     container = BytesIO()
-    rows.select(pl.col(column).cast(kind) for column, kind in _item_columns(name).items()).write_avro(container)
+    rows.select(pl.col(column).cast(kind) for column, kind in item_columns(name).items()).write_avro(container)
     for count, block in layout.blocks(container.getvalue()):
         if count == 0:  # a frame without rows has one empty block, which in an array would be its end
             continue
@@ -121,6 +121,11 @@ def encode_within(
     half = rows.height // 2
     yield from encode_within(limit, name, header, rows[:half], registry)
     yield from encode_within(limit, name, header, rows[half:], registry)
+
+
+def item_columns(name: str) -> dict[str, pl.DataType]:
+    """Columns of the items of batch schema `name`, newest version."""
+    return shape.columns(layout.of(codec.newest(name)).item)
 
 
 def _take_apart(name: str, message: Message, registry: Registry | None) -> _Part:
@@ -167,7 +172,7 @@ def _spliced(parts: list[_Part]) -> pl.DataFrame | None:
     except (PolarsError, PanicException, OSError, ValueError):
         return None
     ends = index["position"] == index["count"]
-    if items.height != index.height or not (items[own.mark].filter(ends) == layout.MARK).all():
+    if items.height != index.height or not items[own.mark].filter(ends).eq_missing(layout.MARK).all():
         return None
     items = shape.upgrade(items.with_columns(enums), own.item, layout.of(codec.newest(schema.name)).item)
     return pl.concat([index.drop("count"), items], how="horizontal").filter(~ends)
@@ -189,7 +194,7 @@ def _read_alone(part: _Part, found: _Found) -> None:
         found.dead.append(_dead(message, error))
         return
     offset, log_time, _ = message
-    rows = pl.DataFrame(items, schema=_item_columns(name), orient="row", strict=True)
+    rows = pl.DataFrame(items, schema=item_columns(name), orient="row", strict=True)
     lone = [pl.lit(offset, pl.Int64).alias("offset"), pl.lit(log_time, pl.Int64).alias("log_time")]
     found.frames.append(rows.select(*lone, pl.int_range(pl.len(), dtype=pl.UInt32).alias("position"), pl.all()))
     found.parts.append(replace(part, count=len(items)))
@@ -215,10 +220,6 @@ def _spliced_headers(parts: list[_Part], newest: dict[str, Any]) -> pl.DataFrame
         data = [codec.read(BytesIO(header), own.header_parsed, own.header_parsed, "header") for header in body]
         headers = pl.DataFrame(data, schema=shape.columns(own.header), orient="row")
     return shape.upgrade(headers, own.header, newest)
-
-
-def _item_columns(name: str) -> dict[str, pl.DataType]:
-    return shape.columns(layout.of(codec.newest(name)).item)
 
 
 def _dead(message: Message, error: CodecError) -> Dead:

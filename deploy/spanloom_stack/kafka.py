@@ -142,8 +142,9 @@ def _properties(data: Path, port: int, controller_port: int) -> dict[str, str | 
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,
         # After a kill the next broker waits until the session of the last one has ended.
-        "broker.session.timeout.ms": 2000,
-        "broker.heartbeat.interval.ms": 500,
+        "broker.session.timeout.ms": 4000,
+        "broker.heartbeat.interval.ms": 1000,
+        "offsets.retention.minutes": 60 * 24 * 30,  # a machine that was off for weeks resumes where it was
         # Threads and buffers of one small machine.
         "num.network.threads": 2,
         "num.io.threads": 4,

@@ -1,5 +1,6 @@
 """The whole line as services: broker and engine, their topics, processors, and the sink, which brings the tables."""
 
+import socket
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Self
 
@@ -101,6 +102,7 @@ def _port(variable: str, port: int) -> int:
 
 def _workers(processors: int, port: int, environment: Mapping[str, str]) -> list[Service]:
     """The sink, and the processors: the first serves metrics on `port`, the others on free ports."""
+    host = socket.gethostname()  # two machines may share a cluster
     return [
         services.spanloom("sink", "sink", **environment),
         *(
@@ -109,7 +111,7 @@ def _workers(processors: int, port: int, environment: Mapping[str, str]) -> list
                 "processor",
                 **{
                     **environment,
-                    "SPANLOOM_PROCESSOR_MEMBER": f"processor-{number}",
+                    "SPANLOOM_PROCESSOR_MEMBER": f"{host}-{number}",
                     "SPANLOOM_METRICS_PORT": str(port if number == 1 else 0),
                 },
             )

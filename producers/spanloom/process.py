@@ -8,6 +8,7 @@ import atexit
 import logging
 import os
 import signal
+import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -183,8 +184,11 @@ def _be_born() -> None:
     """Begin anew in a forked child: an empty buffer, a new epoch, a sender of its own."""
     born = Life(_life.settings)
     live(_lives.setdefault(born.token, born))  # of several threads at once, one wins
-    if _life is born:
-        born.start()
+    if _life is not born:
+        return
+    born.start()
+    if workers := sys.modules.get("multiprocessing.util"):  # a forked worker ends by os._exit, without atexit
+        workers.Finalize(None, _at_exit, exitpriority=0)
 
 
 def _catch_sigterm() -> None:

@@ -1,0 +1,207 @@
+"""Real processes against a real broker: how they end, fork and lose Kafka, told by the ledger in the topic."""
+
+import os
+import subprocess
+import sys
+import uuid
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from spanloom import topics_command
+from spanloom_schemas import codec
+from spanloom_schemas.partitioning import partition
+from spanloom_schemas.settings import KafkaSettings
+
+START = "import os, signal, sys, threading, time, spanloom\nspanloom.configure()\n"
+MAKE = "def make(n, name='x'):\n    for i in range(n):\n        with spanloom.span(name, event_type='llm'): pass\n"
+
+
+@pytest.fixture(scope="module")
+def broker(kafka: str) -> str:
+    topics_command.apply(KafkaSettings(kafka_bootstrap=kafka))
+    return kafka
+
+
+def run(code: str, bootstrap: str, **environment: str) -> tuple[str, subprocess.CompletedProcess[str]]:
+    """Run a service; return its name and how it ended."""
+    service = uuid.uuid4().hex
+    env = {**os.environ, "SPANLOOM_KAFKA_BOOTSTRAP": bootstrap, "SPANLOOM_SERVICE": service, **environment}
+    command = [sys.executable, "-c", START + MAKE + code]
+    return service, subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def messages(bootstrap: str, service: str) -> list[tuple[int, dict[str, Any]]]:
+    """All messages of a service: partition and batch, by epoch and sequence."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex})
+    parts = [
+        TopicPartition("llm.spans", number, 0)
+        for number in consumer.list_topics("llm.spans").topics["llm.spans"].partitions
+    ]
+    ends = {part.partition: consumer.get_watermark_offsets(part)[1] for part in parts}
+    consumer.assign(parts)
+    found = []
+    while any(position.offset < ends[position.partition] for position in _positions(consumer, parts, ends)):
+        if (message := consumer.poll(1.0)) is not None and message.error() is None:
+            datum = codec.decode(message.value())[2]
+            if datum["service"] == service:
+                found.append((message.partition(), datum))
+    consumer.close()
+    return sorted(found, key=lambda item: (item[1]["epoch"], item[1]["sequence"]))
+
+
+def _positions(consumer: Consumer, parts: list[TopicPartition], ends: dict[int, int]) -> list[TopicPartition]:
+    waiting = [part for part in consumer.position(parts) if ends[part.partition] > 0]
+    for part in waiting:
+        part.offset = max(part.offset, 0)
+    return waiting
+
+
+def epochs(bootstrap: str, service: str) -> list[list[dict[str, Any]]]:
+    """The batches of each life of a service's processes."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for _, datum in messages(bootstrap, service):
+        found.setdefault(datum["epoch"], []).append(datum)
+    return list(found.values())
+
+
+def balanced(life: list[dict[str, Any]], made: int) -> None:
+    """Assert that a life closed cleanly and that all it made is there or explained."""
+    assert [batch["sequence"] for batch in life] == list(range(len(life)))
+    assert life[0]["spans"] == []
+    assert life[-1]["last"]
+    stored = sum(len(batch["spans"]) for batch in life)
+    assert life[-1]["made"] == made == stored + sum(drop["spans"] for drop in life[-1]["dropped"])
+
+
+def test_spans_arrive_in_their_partitions(broker: str) -> None:
+    service, ended = run("make(700)", broker)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    found = messages(broker, service)
+    balanced([batch for _, batch in found], 700)
+    spans = [(at, span) for at, batch in found for span in batch["spans"]]
+    assert all(at == partition(span["trace_id"], 4) for at, span in spans)
+    assert {span["kind"] for _, span in spans} == {"llm"}
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("make(50)\nsys.exit(3)", 3),
+        ("make(50)\nraise RuntimeError", 1),
+        ("make(50)\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)", -15),
+        (
+            "make(50)\nthreading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()\nthreading.Event().wait(60)",
+            -15,
+        ),
+        ("make(40)\nspanloom.flush()\nmake(10)\nspanloom.shutdown()\nspanloom.shutdown()", 0),
+        ("t = threading.Timer(0.3, make, (50,))\nt.start()", 0),
+    ],
+    ids=["exit", "exception", "sigterm", "sigterm while waiting", "shutdown", "a thread outlives main"],
+)
+def test_a_process_that_ends_flushes_and_says_goodbye(broker: str, code: str, status: int) -> None:
+    service, ended = run(code, broker)
+    assert ended.returncode == status
+    (life,) = epochs(broker, service)
+    balanced(life, 50)
+
+
+def test_a_host_that_handles_sigterm_itself_keeps_its_handler(broker: str) -> None:
+    code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nspanloom.configure()\nmake(5)\n"
+    service, ended = run(code + "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)", broker)
+    assert ended.returncode == 7
+    balanced(epochs(broker, service)[-1], 5)
+
+
+def test_a_forked_child_lives_a_life_of_its_own(broker: str) -> None:
+    code = """
+make(10)
+with spanloom.span("open at the fork"):
+    pid = os.fork()
+    make(20 if pid else 30, "parent" if pid else "child")
+if pid:
+    os.waitpid(pid, 0)
+"""
+    service, ended = run(code, broker)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lives = sorted(epochs(broker, service), key=lambda life: life[-1]["made"])
+    assert len(lives) == 2
+    for life, made in zip(lives, (30, 31), strict=True):
+        balanced(life, made)
+    spans = [span for life in lives for batch in life for span in batch["spans"]]
+    assert len({span["span_id"] for span in spans}) == 61
+    assert [span["name"] for span in spans].count("open at the fork") == 1
+    root = next(span for span in spans if span["name"] == "open at the fork")
+    children = [span for span in spans if span["name"] == "child"]
+    assert {span["parent_id"] for span in children} == {root["span_id"]}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_of_multiprocessing_flush(broker: str, method: str) -> None:
+    code = f"""
+import multiprocessing
+from functools import partial
+context = multiprocessing.get_context({method!r})
+make(5)
+workers = [context.Process(target=exec, args=({START + MAKE!r} * ({method!r} == "spawn") + "make(7)", globals() if {method!r} == "fork" else {{}})) for _ in range(2)]
+for worker in workers: worker.start()
+for worker in workers: worker.join()
+"""
+    service, ended = run(code, broker)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lives = sorted(epochs(broker, service), key=lambda life: life[-1]["made"])
+    assert [life[-1]["made"] for life in lives] == [5, 7, 7]
+    for life in lives:
+        balanced(life, life[-1]["made"])
+
+
+def test_spans_of_a_signal_handler_a_finalizer_and_a_log_handler_arrive(broker: str) -> None:
+    code = """
+import gc, logging
+class Loud:
+    def __del__(self): make(1, "finalizer")
+class Handler(logging.Handler):
+    def emit(self, record): make(1, "log handler")
+logging.getLogger().addHandler(Handler())
+signal.signal(signal.SIGALRM, lambda *_: make(1, "signal"))
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+for _ in range(2000):
+    loud = Loud(); loud.me = loud
+    make(1)
+    logging.warning("x")
+signal.setitimer(signal.ITIMER_REAL, 0)
+del loud; gc.collect()
+"""
+    service, ended = run(code, broker)
+    assert ended.returncode == 0, ended.stderr
+    (life,) = epochs(broker, service)
+    balanced(life, life[-1]["made"])
+    names = [span["name"] for batch in life for span in batch["spans"]]
+    assert (names.count("x"), names.count("finalizer"), names.count("log handler")) == (2000, 2000, 2000)
+    assert names.count("signal") > 0
+
+
+def test_without_kafka_the_host_goes_on_and_the_buffer_stays_bounded() -> None:
+    code = "make(20000)\ntime.sleep(0.3)\nmade = sum(spanloom.dropped().values())\nspanloom.shutdown()\nprint(made, spanloom.dropped())"
+    service, ended = run(code, "127.0.0.1:1", SPANLOOM_BUFFER_BYTES=str(1024 * 1024))
+    assert ended.returncode == 0
+    assert ended.stdout.strip() == "18976 {'queue_full': 18976, 'unreachable': 1024}"
+    assert [line.split(";")[0] for line in ended.stderr.splitlines() if "not to be had" in line]
+    assert len(ended.stderr.splitlines()) == 2  # librdkafka's own lines stay off the host's stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SPANLOOM_BUFFER_BYTES", "many"), ("SPANLOOM_SERVISE", "x"), ("SPANLOOM_USER_PEPPER_FILE", "/none")],
+)
+def test_a_wrong_variable_is_one_line_and_the_host_goes_on(name: str, value: str) -> None:
+    _, ended = run("make(3)\nprint(spanloom.dropped())", "127.0.0.1:1", **{name: value})
+    assert (ended.returncode, ended.stdout.strip()) == (0, "{'disabled': 3}")
+    (line,) = ended.stderr.splitlines()
+    assert name in line
+
+
+def test_a_disabled_producer_connects_to_nothing_and_counts() -> None:
+    code = "make(4)\nprint(threading.active_count(), spanloom.dropped(), spanloom.flush(), 'confluent_kafka' in sys.modules)"
+    _, ended = run(code, "127.0.0.1:1", SPANLOOM_DISABLED="true")
+    assert ended.stdout.strip() == "1 {'disabled': 4} True False"

@@ -87,15 +87,17 @@ class Load:
             question = self._random.choice(QUESTIONS)
             asked = {"question": question.text, "expected": question.expected}
         try:
-            answer = (await client.post(f"{self._chat}/chat", json=asked, headers=who)).raise_for_status().json()
+            await self._ask(client, asked, who)
         except httpx.HTTPError:
             self.done["failed"] += 1
-            return
+
+    async def _ask(self, client: httpx.AsyncClient, asked: dict[str, str], who: dict[str, str]) -> None:
+        answer = (await client.post(f"{self._chat}/chat", json=asked, headers=who)).raise_for_status().json()
         self.done["blocked" if answer["blocked"] else "answered"] += 1
         if not answer["blocked"] and self._random.random() < _RATED:
             await asyncio.sleep(self._random.uniform(0.2, 1.2))
             rating = {"trace_id": answer["trace_id"], "thumbs": 1 if answer["citations"] else -1}
-            await client.post(f"{self._chat}/feedback", json=rating, headers=who)
+            (await client.post(f"{self._chat}/feedback", json=rating, headers=who)).raise_for_status()
             self.done["rated"] += 1
 
     async def _raise(self, client: httpx.AsyncClient, incident: Incident) -> None:

@@ -10,10 +10,11 @@ CREATE TABLE IF NOT EXISTS dead_letters
     error String,
     key Nullable(String),
     value Nullable(String) CODEC(ZSTD(3)),
-    log_time DateTime64(3, 'UTC') COMMENT 'of the message that could not be read'
+    log_time DateTime64(3, 'UTC') COMMENT 'of the message that could not be read',
+    at DateTime64(3, 'UTC') COMMENT 'when it was set aside'
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(log_time)
+PARTITION BY toYYYYMM(at)
 ORDER BY (topic, topic_id, partition, offset, stage)
-TTL toDateTime(log_time) + toIntervalDay(30)
+TTL toDateTime(at) + toIntervalDay(30)
 SETTINGS ttl_only_drop_parts = 1;

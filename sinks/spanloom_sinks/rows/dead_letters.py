@@ -14,4 +14,5 @@ def rows(decoded: Decoded, source: Source) -> pl.DataFrame:
         pl.col("partition").cast(pl.Int32),
         *("offset", "key", "value"),
         time_ms("log_time"),
+        time_ms("message_time").alias("at"),
     )

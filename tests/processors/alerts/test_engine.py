@@ -221,7 +221,10 @@ def test_memory_is_bounded_by_the_windows_and_the_open_hour(make_log: Any, make_
     engine = Engine(SLOW)
     engine.fold(*log.frames())
     assert len(engine._versions._panes) <= 3600 / 30 + 4
-    assert sum(bool(row.sketches) for start in engine._versions._panes for row in engine._versions._rows(start)) <= 4
+    assert (
+        sum(bool(row.frame is not None) for start in engine._versions._panes for row in engine._versions._rows(start))
+        <= 4
+    )
     safe = engine.safe()
     assert safe is not None
     assert log.messages[safe.offset][0]["log_time"] >= log.now - 3_640_000
@@ -240,3 +243,12 @@ def test_closed_hours_add_up_the_hour_by_pane_key(make_log: Any, make_pane: Any)
     assert first["minutes"] == 2**60 - 1
     assert (second["model"], second["spans"], second["total_tokens"]) == ("m", 360, 2520)
     assert engine.closed_hours() == []
+
+
+def test_a_row_that_no_pane_can_be_is_ignored(make_log: Any, make_pane: Any, make_sketch: Any) -> None:
+    slow = _slow(make_pane, make_sketch)
+    spend = parse("rules: [{name: S, metric: spans, window: 30s, above: 9, severity: info}]")
+    log = make_log()
+    log.send([slow(2**62), slow(-(2**62)), slow(log.now) | {"start": None}, slow(log.now) | dict.fromkeys(["spans"])])
+    log.run(60, lambda start: [slow(start, 10)])
+    assert [alert["state"] for alert in log.alerts(SLOW + spend)] == ["firing", "firing"]

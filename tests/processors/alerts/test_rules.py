@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,12 @@ def test_check_of_a_missing_file_is_one_line_and_exit_code_1(tmp_path: Path) -> 
     result = CliRunner().invoke(rules, ["check", str(tmp_path / "none.yaml")])
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
     assert "No such file" in result.output
+
+
+def test_the_documentation_has_every_default_rule_and_an_example_that_is_one(default_rules: list) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|.*\| (\w+) \|$", text, re.M)[: len(default_rules)] == [
+        (rule.name, rule.severity) for rule in default_rules
+    ]
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    assert [rule.name for rule in parse(example)] == ["RetrievalSlow"]

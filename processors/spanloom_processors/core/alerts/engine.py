@@ -22,7 +22,7 @@ from spanloom_processors.core.alerts.rules import PANE_MS, Budget, Rule
 from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, resolve, step
 from spanloom_processors.core.alerts.verdicts import judge
 from spanloom_processors.core.alerts.versions import Touched, Versions
-from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Router, Series, Sum, reach, series_of
+from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Series, Sum, reach
 from spanloom_processors.core.clock import FUTURE_MS
 
 CHECKPOINT_MS = 1_000
@@ -43,9 +43,7 @@ class Engine:
         self._requests = Requests([rule for rule in rules if rule.metric.fold is Fold.TRACE])
         self._known = {rule.name for rule in rules}
         self._reach = max([reach(rule) for rule in self._rules], default=PANE_MS)
-        self._series = series_of(self._rules)
-        self._router = Router(self._series.values())
-        self._versions = Versions(self._router, self._series.values())
+        self._versions = Versions(self._rules)
         self._states: dict[tuple[str, Group], Alert] = {}
         self._hours: list[Hour] = []
         self._closed: list[Hour] = []
@@ -74,7 +72,8 @@ class Engine:
         offset order. Partition -1 is a tick: only its log time counts. Where one emission of a source partition is
         split over messages, only the last of them may carry the new `progress`.
         """
-        rows = read(panes, self._router.wanted)
+        panes = panes.filter(pl.col("start").is_not_null())
+        rows = read(panes)
         offsets = panes["offset"].to_list()
         found: list[Alert] = []
         at = 0
@@ -183,7 +182,7 @@ class Engine:
         for rule in self._rules:
             if end - reach(rule) < self._read_from and not isinstance(rule.condition, Budget):
                 continue
-            series = self._series[rule.where, rule.group_by]
+            series = self._versions.series[rule.where, rule.group_by]
             key = id(series), rule.window
             if key not in windows:
                 windows[key] = series.window(end - rule.window, end)
@@ -208,7 +207,7 @@ class Engine:
         why, window = rule.metric.why, (now.start, now.end)
         if isinstance(rule.condition, Budget):
             now = now._replace(start=budget.period_start(now.end - PANE_MS, rule.condition.period))
-        worst = partial(self._versions.worst, series, group, why, *window, EXEMPLARS)
+        worst = partial(series.worst, group, why, *window, EXEMPLARS)
         alert = step(rule, group, state, verdict, now, worst)
         if alert:
             self._states[rule.name, group] = alert

@@ -3,15 +3,18 @@
 Whatever the order in which rows come and however often, the sums are those of the true versions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import neg, sub
 
 from spanloom_processors.core.alerts.records import Group, Hour
-from spanloom_processors.core.alerts.rows import Key, Row, Worst
-from spanloom_processors.core.alerts.rules import PANE_MS
-from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Router, Series, Sum, hour_counts
+from spanloom_processors.core.alerts.rows import Key, Row
+from spanloom_processors.core.alerts.rules import Rule
+from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Router, Series, hour_counts, series_of
 
 Source = tuple[str, int]
 """Topic id and partition that a pane's spans came from."""
+AHEAD_MS = 60_000
+"""A pane that starts further ahead of the clock is none of ours: spans so far ahead are late rows."""
 Touched = tuple[Series, Group, int]
 """A sum that changed: question, group, pane start."""
 
@@ -55,9 +58,10 @@ class Versions:
     A late row counts in the pane of its arrival: in every window judged after it came, however wrong its host's clock.
     """
 
-    def __init__(self, router: Router, series: Iterable[Series]) -> None:
-        self._router = router
-        self._series = list(series)
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.series = series_of(rules, self._rows)
+        """By filter and group-by, the questions that the rules ask."""
+        self._router = Router(self.series.values())
         self._panes: dict[int, dict[Source, _Pane]] = {}
         self._arrived: dict[int, list[Row]] = {}
         self._late: dict[Source, _LateRows] = {}
@@ -66,7 +70,7 @@ class Versions:
         self._thin = 0  # sketches before it are in no window any more
         self._closed = 0  # hours before it are records, not sums of panes
         self.ignored = 0
-        """Rows that came too late even for their hour."""
+        """Rows so far that came too late even for their hour, or from a future that no pane can be in."""
 
     def restore(self, hours: Iterable[Hour], until: int) -> None:
         """Take back closed hours that start before `until`; rows of panes fill the others."""
@@ -97,55 +101,43 @@ class Versions:
                 return []
             row.start = arrival
             self._arrived.setdefault(arrival, []).append(row)
-            return self._count(row, 1)
-        if row.start < self._floor:
+            return self._count(row, row.counts)
+        if not self._floor <= row.start <= arrival + AHEAD_MS:
             self.ignored += 1
             return []
         pane = self._pane(source, revision, row.start)
         old = pane.rows.get(row.key)
         if revision < pane.revision or (old and old.counts[0] >= row.counts[0]):
             return []
-        if old:
-            self._count(old, -1)
         pane.rows[row.key] = row
-        return self._count(row, 1)
+        return self._count(row, tuple(map(sub, row.counts, old.counts)) if old else row.counts)
 
     def _pane(self, source: Source, revision: int, start: int) -> _Pane:
         sources = self._panes.setdefault(start, {})
         pane = sources.get(source)
         if pane is None or pane.revision < revision:
             for row in pane.rows.values() if pane else ():
-                self._count(row, -1)
+                self._count(row, tuple(map(neg, row.counts)))
             pane = sources[source] = _Pane(revision)
         return pane
 
-    def _count(self, row: Row, sign: int) -> list[Touched]:
-        if row.start < self._thin:
+    def _count(self, row: Row, change: Sequence[int]) -> list[Touched]:
+        start = row.start
+        if start < self._thin:
             row.thin()
-        touched = []
-        hour = row.start // HOUR_MS * HOUR_MS
+        hour = start // HOUR_MS * HOUR_MS
         open_hour = hour >= self._closed
         if open_hour:
-            self._hours.setdefault(hour, {}).setdefault(row.key, HourSum()).add(row.start, row.counts, sign)
+            keys = self._hours.setdefault(hour, {})
+            if row.key not in keys:
+                keys[row.key] = HourSum()
+            keys[row.key].add(start, change)
+        touched = []
         for series, group in self._router.route(row.key):
-            groups = series.panes.setdefault(row.start, {})
-            kept = series.admitted(groups, group)
-            total = groups.setdefault(kept, Sum())
-            wanted = series.wanted.sketches
-            total.add(row.counts, {name: sketch for name, sketch in row.sketches.items() if name in wanted}, sign)
+            touched.append((series, series.add(start, group, change), start))
             if series.hourly and open_hour:
-                series.hour(hour, group).add(row.start, row.counts, sign)
-            touched.append((series, kept, row.start))
+                series.hour(hour, group).add(start, change)
         return touched
-
-    def worst(self, series: Series, group: Group, why: str, start: int, end: int, most: int) -> list[str]:
-        """The trace ids of the worst spans of a group in [start, end), worst first."""
-        found: list[Worst] = []
-        for pane in range(start, end, PANE_MS):
-            for row in self._rows(pane):
-                if why in row.worst and series.group(row.key) == group:
-                    found += row.worst[why]
-        return list(dict.fromkeys(trace_id for _, _, trace_id in sorted(found, reverse=True)))[:most]
 
     def _rows(self, start: int) -> Iterable[Row]:
         for pane in self._panes.get(start, {}).values():
@@ -172,17 +164,11 @@ class Versions:
         floor = min(windows, open_hour) if open_hour is not None else windows
         starts = self._panes.keys() | self._arrived.keys()
         for start in [start for start in starts if self._thin <= start < windows]:
-            self._drop_sketches(start)
+            for row in self._rows(start):
+                row.thin()
         for start in [start for start in starts if start < floor]:
             self._panes.pop(start, None)
             self._arrived.pop(start, None)
-        for series in self._series:
-            series.forget(floor, minutes, hours)
+        for series in self.series.values():
+            series.forget(windows, floor, minutes, hours)
         self._floor, self._thin = floor, windows
-
-    def _drop_sketches(self, start: int) -> None:
-        for row in self._rows(start):
-            row.thin()
-        for series in self._series:
-            for total in series.panes.get(start, {}).values():
-                total.sketches = {}

@@ -1,10 +1,12 @@
 """Windows as sums of panes: for each question (filter and group-by) the sums of every pane, added up on demand."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import add
 
 from spanloom_processors.core.alerts.metrics import Fold, Metric
 from spanloom_processors.core.alerts.records import KEY_COLUMNS, Group, Hour
-from spanloom_processors.core.alerts.rows import COUNTS, Key, Sketch, Wanted
+from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, Sketch, worst
+from spanloom_processors.core.alerts.rows import sketches as row_sketches
 from spanloom_processors.core.alerts.rules import PANE_MS, Absent, Band, Budget, Rule, Where
 from spanloom_processors.core.sketch import quantile
 
@@ -14,24 +16,23 @@ GROUPS = 1000
 """Groups of one question in one pane; further ones are added up as the group `other`, and counted."""
 ROUTES = 50_000
 NANO = 1e9
+ZERO = (0,) * len(COUNTS)
 
 
 class Sum:
-    """The sums of some panes of one group; `sketches` by name. All integers: exact under adding and taking away."""
+    """The sums of some panes of one group; `sketches` by name."""
 
     __slots__ = ("counts", "sketches")
 
     def __init__(self) -> None:
-        self.counts = [0] * len(COUNTS)
+        self.counts = list(ZERO)
         self.sketches: dict[str, Sketch] = {}
 
-    def add(self, counts: Sequence[int], sketches: dict[str, Sketch], sign: int = 1) -> None:
-        """Add or take away."""
-        self.counts = [mine + sign * other for mine, other in zip(self.counts, counts, strict=True)]
+    def add(self, counts: Sequence[int], sketches: Mapping[str, Sketch]) -> None:
+        """Add the sums of a pane."""
+        self.counts = list(map(add, self.counts, counts))
         for name, sketch in sketches.items():
-            mine = self.sketches.setdefault(name, {})
-            for index, count in sketch.items():
-                mine[index] = mine.get(index, 0) + sign * count
+            merge_into(self.sketches.setdefault(name, {}), sketch)
 
     def of(self, name: str) -> int:
         """One of COUNTS."""
@@ -44,22 +45,28 @@ class HourSum:
     __slots__ = ("costs", "counts", "minutes")
 
     def __init__(self) -> None:
-        self.counts = [0] * len(COUNTS)
+        self.counts = list(ZERO)
         self.costs = [0] * 60
         self.minutes = 0
 
-    def add(self, start: int, counts: Sequence[int], sign: int) -> None:
-        """Add or take away the row of a pane that starts at `start`."""
-        self.counts = [mine + sign * other for mine, other in zip(self.counts, counts, strict=True)]
+    def add(self, start: int, change: Sequence[int]) -> None:
+        """Add what changed in a pane that starts at `start`."""
+        self.counts = list(map(add, self.counts, change))
         minute = start % HOUR_MS // MINUTE_MS
-        self.costs[minute] += sign * counts[_COST]
+        self.costs[minute] += change[_COST]
         self.minutes |= 1 << minute
 
     def merge(self, counts: Sequence[int], costs: Sequence[int], minutes: int) -> None:
         """Add an hour's sums."""
-        self.counts = [mine + other for mine, other in zip(self.counts, counts, strict=True)]
-        self.costs = [mine + other for mine, other in zip(self.costs, costs, strict=True)]
+        self.counts = list(map(add, self.counts, counts))
+        self.costs = list(map(add, self.costs, costs))
         self.minutes |= minutes
+
+
+def merge_into(total: Sketch, sketch: Sketch) -> None:
+    """Add a sketch's counts to another's."""
+    for index, count in sketch.items():
+        total[index] = total.get(index, 0) + count
 
 
 _COST = COUNTS.index("cost")
@@ -68,18 +75,20 @@ _COST = COUNTS.index("cost")
 class Series:
     """One question, (filter, group-by), and its sums by pane and group; by hour too where a baseline or budget asks."""
 
-    def __init__(self, where: Where, group_by: tuple[str, ...], rules: Sequence[Rule]) -> None:
+    def __init__(
+        self, where: Where, group_by: tuple[str, ...], rules: Sequence[Rule], rows: Callable[[int], Iterable[Row]]
+    ) -> None:
         self.where = [(KEY_COLUMNS.index(name), values) for name, values in where]
         self.group_by = [(name, KEY_COLUMNS.index(name)) for name in group_by]
         self.other: Group = tuple((name, "other") for name in group_by)
-        self.wanted = Wanted(
-            frozenset(rule.metric.of for rule in rules if rule.metric.fold is Fold.QUANTILE),
-            frozenset(rule.metric.why for rule in rules if rule.metric.why),
-        )
+        self._wanted = {rule.metric.of for rule in rules if rule.metric.fold is Fold.QUANTILE}
         self.hourly = any(isinstance(rule.condition, Band | Budget) for rule in rules)
         self.early = [rule for rule in rules if rule.early]
-        self.panes: dict[int, dict[Group, Sum]] = {}
+        self.panes: dict[int, dict[Group, list[int]]] = {}
         self.hours: dict[int, dict[Group, HourSum]] = {}
+        self._sketches: dict[int, dict[Group, dict[str, Sketch]]] = {}
+        self._rows: dict[int, dict[Group, list[Row]]] = {}
+        self._rows_at = rows
 
     def group(self, key: Key) -> Group | None:
         """The group that a pane's key belongs to; None: the filter leaves it out."""
@@ -87,33 +96,74 @@ class Series:
             return tuple((name, str(key[at])) for name, at in self.group_by)
         return None
 
+    def add(self, start: int, group: Group, change: Sequence[int]) -> Group:
+        """Add what changed in the counts of a pane; return the group that it went to."""
+        groups = self.panes.setdefault(start, {})
+        kept = self._admitted(groups, group)
+        groups[kept] = list(map(add, groups.get(kept, ZERO), change))
+        self._sketches.pop(start, None)
+        self._rows.pop(start, None)
+        return kept
+
     def window(self, start: int, end: int) -> dict[Group, Sum]:
         """The sums of [start, end) by group."""
         found: dict[Group, Sum] = {}
         for pane in range(start, end, PANE_MS):
-            for group, part in self.panes.get(pane, {}).items():
-                total = found.get(group)
-                if total is None:
-                    total = found[group] = Sum()
-                total.add(part.counts, part.sketches)
+            groups = self.panes.get(pane, {})
+            sketches = self._sketches_at(pane) if groups and self._wanted else {}
+            for group, counts in groups.items():
+                found.setdefault(group, Sum()).add(counts, sketches.get(group, {}))
         return found
 
     def window_of(self, group: Group, start: int, end: int) -> Sum:
         """The counts (no sketches) of one group in [start, end)."""
         panes = (self.panes.get(pane) for pane in range(start, end, PANE_MS))
-        parts = [groups[group].counts for groups in panes if groups and group in groups]
+        parts = [groups[group] for groups in panes if groups and group in groups]
         total = Sum()
         if parts:
             total.counts = [sum(column) for column in zip(*parts, strict=True)]
         return total
 
+    def rows(self, start: int) -> dict[Group, list[Row]]:
+        """The rows of a pane by group; remembered until the pane changes."""
+        found = self._rows.get(start)
+        if found is None:
+            found = self._rows[start] = {}
+            for row in self._rows_at(start):
+                group = self.group(row.key)
+                if group is not None:
+                    found.setdefault(self._admitted(self.panes[start], group), []).append(row)
+        return found
+
+    def _sketches_at(self, start: int) -> dict[Group, dict[str, Sketch]]:
+        """The merged sketches of a pane by group; remembered until the pane changes."""
+        found = self._sketches.get(start)
+        if found is None:
+            found = self._sketches[start] = {}
+            groups = {id(row): group for group, rows in self.rows(start).items() for row in rows}
+            for name in self._wanted:
+                for row, sketch in row_sketches((row for rows in self.rows(start).values() for row in rows), name):
+                    merge_into(found.setdefault(groups[id(row)], {}).setdefault(name, {}), sketch)
+        return found
+
+    def worst(self, group: Group, why: str, start: int, end: int, most: int) -> list[str]:
+        """The trace ids of the worst spans of a group in [start, end), worst first."""
+        rows = [row for pane in range(start, end, PANE_MS) for row in self.rows(pane).get(group, ())]
+        return list(dict.fromkeys(trace_id for _, _, trace_id in sorted(worst(rows, why), reverse=True)))[:most]
+
     def hour(self, start: int, group: Group) -> HourSum:
         """The sums of an hour and group, made where there are none."""
         groups = self.hours.setdefault(start, {})
-        return groups.setdefault(self.admitted(groups, group), HourSum())
+        kept = self._admitted(groups, group)
+        if kept not in groups:
+            groups[kept] = HourSum()
+        return groups[kept]
 
-    def forget(self, panes: int, minutes: int, hours: int) -> None:
-        """Drop the sums of panes, costs by minute, and hours that start before these times."""
+    def forget(self, windows: int, panes: int, minutes: int, hours: int) -> None:
+        """Drop sketches, sums of panes, costs by minute, and hours that start before these times."""
+        for remembered in (self._sketches, self._rows):
+            for start in [start for start in remembered if start < windows]:
+                del remembered[start]
         for start in [start for start in self.panes if start < panes]:
             del self.panes[start]
         for start in [start for start in self.hours if start < hours]:
@@ -122,18 +172,20 @@ class Series:
             for total in self.hours[start].values():
                 total.costs = []
 
-    def admitted(self, groups: dict[Group, Sum] | dict[Group, HourSum], group: Group) -> Group:
+    def _admitted(self, groups: Mapping[Group, object], group: Group) -> Group:
         """The group, or `other` where a pane has too many already. Decided from the log alone, so a replay agrees."""
         return group if group in groups or len(groups) < GROUPS else self.other
 
 
-def series_of(rules: Iterable[Rule]) -> dict[tuple[Where, tuple[str, ...]], Series]:
-    """The distinct questions of the rules."""
+def series_of(
+    rules: Iterable[Rule], rows: Callable[[int], Iterable[Row]]
+) -> dict[tuple[Where, tuple[str, ...]], Series]:
+    """The distinct questions of the rules; `rows` gives the rows of a pane by its start."""
     asked: dict[tuple[Where, tuple[str, ...]], list[Rule]] = {}
     for rule in rules:
         if rule.metric.fold is not Fold.TRACE:
             asked.setdefault((rule.where, rule.group_by), []).append(rule)
-    return {question: Series(*question, about) for question, about in asked.items()}
+    return {question: Series(*question, about, rows) for question, about in asked.items()}
 
 
 def reach(rule: Rule) -> int:
@@ -179,25 +231,16 @@ class Router:
 
     def __init__(self, series: Iterable[Series]) -> None:
         self._series = list(series)
-        self._routes: dict[Key, tuple[list[tuple[Series, Group]], Wanted]] = {}
+        self._routes: dict[Key, list[tuple[Series, Group]]] = {}
 
     def route(self, key: Key) -> list[tuple[Series, Group]]:
         """The questions and groups of a key."""
-        return self._find(key)[0]
-
-    def wanted(self, key: Key) -> Wanted:
-        """What these questions want of its rows."""
-        return self._find(key)[1]
-
-    def _find(self, key: Key) -> tuple[list[tuple[Series, Group]], Wanted]:
         found = self._routes.get(key)
         if found is None:
             if len(self._routes) >= ROUTES:
                 self._routes.clear()
-            matches = [(series, group) for series in self._series if (group := series.group(key)) is not None]
-            sketches = frozenset[str]().union(*(series.wanted.sketches for series, _ in matches))
-            whys = frozenset[str]().union(*(series.wanted.whys for series, _ in matches))
-            found = self._routes[key] = matches, Wanted(sketches, whys)
+            found = [(series, group) for series in self._series if (group := series.group(key)) is not None]
+            self._routes[key] = found
         return found
 
 

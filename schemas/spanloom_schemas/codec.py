@@ -147,8 +147,9 @@ def read(body: BytesIO, writer: Any, reader: Any, what: str) -> dict[str, Any]:
         datum = fastavro.schemaless_reader(body, writer, None if reader is writer else reader)
     except EOFError:
         raise CodecError("truncated", f"the {what} ends early") from None
-    except Exception as error:  # fastavro raises whatever the wrong byte happens to raise
-        raise CodecError("malformed", f"no {what}: {_said(error)}") from None
+    except Exception as error:  # fastavro raises whatever the wrong byte, or the lack of one, happens to raise
+        reason = "malformed" if body.read(1) else "truncated"
+        raise CodecError(reason, f"no {what}: {_said(error)}") from None
     if not isinstance(datum, dict):
         raise CodecError("malformed", f"no {what}: not a record")
     return datum

@@ -55,6 +55,9 @@ class Secret:
     def __str__(self) -> str:
         return repr(self)
 
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
     def __reduce__(self) -> str:
         raise TypeError("a Secret is not pickled")
 
@@ -222,7 +225,8 @@ def _expected(kind: Any) -> str:
     if get_origin(kind) is Annotated:
         base, *metas = get_args(kind)
         bounds = [(w, getattr(m, a, None)) for m in metas for a, w in _BOUNDS]
-        return " ".join([_expected(base), *(f"{word} {bound}" for word, bound in bounds if bound is not None)])
+        said = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+        return f"{_expected(base)} {said}".rstrip()
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(kind) if choice != "")
     return _EXPECTED.get(kind, "a secret text" if kind is Secret else str(kind))

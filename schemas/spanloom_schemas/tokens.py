@@ -1,7 +1,7 @@
 """The five disjoint kinds of tokens, from the counts as providers report them.
 
-Spanloom counts each token once: input that no cache had to do with, cache reads, cache writes, output without reasoning,
-reasoning. Providers overlap them in their own ways.
+Spanloom counts each token once: input that no cache had to do with, cache reads, cache writes, output without
+reasoning, reasoning. Providers overlap them in their own ways.
 """
 
 from typing import NamedTuple

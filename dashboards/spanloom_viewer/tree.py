@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from spanloom_viewer.model import Span
 
+_WIDEST = 28  # columns; what is deeper is indented no further, so that a chain of 10,000 spans stays readable, and small
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -58,4 +60,5 @@ def _place(
         under = [child for child in children[span.span_id] if child.span_id not in placed]
         for position, child in enumerate(reversed(under)):
             last = position == 0
-            stack.append((child, below + ("└ " if last else "├ "), below + ("  " if last else "│ "), False, False))
+            deeper = below + ("  " if last else "│ ") if len(below) < _WIDEST else below
+            stack.append((child, below + ("└ " if last else "├ "), deeper, False, False))

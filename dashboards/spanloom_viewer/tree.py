@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from spanloom_viewer.model import Span
 
-_WIDEST = 28  # columns; what is deeper is indented no further, so that a chain of 10,000 spans stays readable, and small
+_WIDEST = 28  # columns; what is deeper is indented no further: a chain of 10,000 spans stays readable, and small
 
 
 @dataclass(frozen=True, slots=True)

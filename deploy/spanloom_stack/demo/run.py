@@ -74,10 +74,28 @@ def _start(console: Console, folder: Path, pager_url: str, stack: Supervisor) ->
         "SPANLOOM_SINK_METRICS_PORT": "0",
     }
     begun = time.monotonic()
-    with console.status("starting …") as status:
-        line = Line.start(settings, environment, stack, status.update)
+    with _steps(console) as step:
+        line = Line.start(settings, environment, stack, step)
     console.print(f"broker, engine, processors, sink and pager are up after {time.monotonic() - begun:.1f} s")
     return line.environment
+
+
+@contextmanager
+def _steps(console: Console) -> Iterator[Callable[[str], None]]:
+    """What to call with each step of the start: a spinner on a terminal, else a line for each kind of step."""
+    if console.is_terminal:
+        with console.status("starting …") as status:
+            yield status.update
+        return
+    said = set()
+
+    def line(step: str) -> None:
+        kind = step.rstrip("0123456789/ ")
+        if kind not in said:
+            said.add(kind)
+            console.print(kind, soft_wrap=True)
+
+    yield line
 
 
 def _watch(console: Console, stack: Supervisor, view: View, client: Client) -> None:

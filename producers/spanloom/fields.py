@@ -88,12 +88,13 @@ def scores(value: object) -> dict[str, float] | None:
     )
 
 
-def tokens(value: object) -> dict[str, object] | None:
-    """Return field → count of a mapping from segments of a prompt to their tokens."""
-    found = _pairs(value)
-    return (
-        None if found is None else {f"{name}_tokens": count for key, count in found if (name := text(key)) is not None}
-    )
+def tokens(segments: object) -> dict[str, object]:
+    """Return field → count of a mapping from segments of a prompt to their tokens; nothing for what is none."""
+    found = _pairs(segments) or []
+    return {_SEGMENT_FIELDS.get(key) or f"{text(key)}_tokens": count for key, count in found if type(count) is int}
+
+
+_SEGMENT_FIELDS: dict[object, str] = {segment: f"{segment}_tokens" for segment in SEGMENTS}
 
 
 def _pairs(value: object) -> list[tuple[object, object]] | None:
@@ -116,6 +117,28 @@ def documents(value: object) -> tuple[tuple[str, float | None, bool], ...] | Non
     return tuple(document for document in found if document is not None)
 
 
+def held(value: object) -> tuple[list[Document] | None, int]:
+    """Return documents as `documents` will read them, out of the host's reach, and about how many bytes they hold.
+
+    The cheap half of the work, for the host's thread.
+    """
+    found: list[Document] = []
+    size = 0
+    try:
+        for item in islice(cast(Iterable[Document], value), DOCUMENTS):
+            if type(item) is tuple and type(item[0]) is str:
+                size += len(item[0])
+            elif type(item) is str:
+                size += len(item)
+            else:
+                item = _document(item) or ""
+                size += len(item[0]) if item else 0
+            found.append(item)
+    except Exception:
+        return None, 0
+    return found, size + 160 * len(found)
+
+
 def _document(item: Document) -> tuple[str, float | None, bool] | None:
     if isinstance(item, Mapping):
         item = (item.get("id"), item.get("score"), item.get("cited", False))
@@ -123,7 +146,7 @@ def _document(item: Document) -> tuple[str, float | None, bool] | None:
         item = (item,)
     name, score, cited = (*item, None, None)[:3]
     said = text(name)
-    return None if said is None else (said, None if score is None else number(score), bool(cited))
+    return None if not said else (said, None if score is None else number(score), bool(cited))
 
 
 def _one_of(symbols: tuple[str, ...]) -> Callable[[object], str | None]:

@@ -7,6 +7,8 @@ is used (key id `k0`): its hashes join within the process and nowhere else.
 
 import logging
 import os
+from collections.abc import Callable
+from functools import cache
 
 _log = logging.getLogger("spanloom")
 _pepper: tuple[str, bytes] | None = None
@@ -27,10 +29,15 @@ def use(secret: str) -> None:
 
 def pseudonym(value: str) -> str:
     """Return the keyed hash of a user id or a text: key id, colon, 32 hexadecimal characters."""
-    import hmac  # loads OpenSSL, which a service that names no user can do without
-
     key, secret = _pepper or _random()
-    return f"{key}:{hmac.digest(secret, value.encode('utf-8', 'replace'), 'sha256').hex()[:32]}"
+    return f"{key}:{_hmac()(secret, value.encode('utf-8', 'replace'), 'sha256').hex()[:32]}"
+
+
+@cache
+def _hmac() -> Callable[[bytes, bytes, str], bytes]:
+    from hmac import digest  # loads OpenSSL, which a service that names no user can do without
+
+    return digest
 
 
 def _random() -> tuple[str, bytes]:

@@ -12,7 +12,7 @@ from typing import Self
 
 from spanloom import fields, ids, process
 from spanloom.buffer import Events, Links, Texts
-from spanloom.fields import COMPOUND, FACTS, LONG, MANY, Document, integer, number, text
+from spanloom.fields import COMPOUND, FACTS, LONG, MANY, SHORT, Document, integer, number, text
 from spanloom.secrecy import pseudonym
 from spanloom.trace import Trace, begin
 
@@ -206,9 +206,13 @@ class Span:
         )
 
     def _learn(self, given: Mapping[str, object]) -> None:
-        facts = {key: said for key, value in given.items() if value is not None and (said := text(value)) is not None}
-        if "user" in facts:
-            facts["user"] = pseudonym(facts["user"])
+        facts = self.trace.facts.copy()
+        for key, value in given.items():
+            if type(value) is not str or len(value) > SHORT:
+                value = text(value)
+                if value is None:
+                    continue
+            facts[key] = pseudonym(value) if key == "user" else value
         self.trace = self.trace.knowing(facts)
         self._size += _ENTRY * len(facts)
 
@@ -281,8 +285,9 @@ class Span:
             self._learn({"prompt_id": id, "prompt_version": version})
         if truncated is not None:
             self._note("context_truncated", truncated)
-        if (tokens := None if segments is None else fields.tokens(segments)) is not None:
-            self.set_attributes(tokens)
+        if segments is not None:
+            self._detail |= fields.tokens(segments)
+            self._size += len(fields.SEGMENTS) * _ENTRY
 
     def set_documents(self, documents: Iterable[Document], *, k: int | None = None) -> None:
         """Say what was retrieved, best first, at most 100.
@@ -290,16 +295,16 @@ class Span:
         A document is an id, or (id, score), or (id, score, cited), or a mapping with these keys. `k`: how many were
         asked for.
         """
-        found = fields.documents(documents)
+        found, size = fields.held(documents)
         if found is None:
             process.complain("set_documents() was given no documents", type(documents).__name__)
             return
         self._detail["documents"] = found
-        self._size += sum(_ENTRY + len(document[0]) for document in found)
+        self._size += size
         if isinstance(documents, Sized):  # an iterator does not know how many there were
             self._cut += max(0, len(documents) - fields.DOCUMENTS)
         if k is not None:
-            self._note("retriever_k", k)
+            self._detail["retriever_k"] = k
 
     def set_finish_reasons(self, *reasons: str) -> None:
         """Say why the model stopped, one word a choice (stop, length, content_filter, tool_call, error)."""

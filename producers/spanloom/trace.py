@@ -30,8 +30,8 @@ class Trace:
         self.encoded: object = None
 
     def knowing(self, facts: dict[str, str]) -> "Trace":
-        """Return the same trace with more facts."""
-        return Trace(self.id, self.flags, self.state, {**self.facts, **facts}, self.anchor)
+        """Return the same trace with other facts."""
+        return Trace(self.id, self.flags, self.state, facts, self.anchor)
 
 
 def begin(facts: dict[str, str]) -> Trace:

@@ -14,6 +14,7 @@ from spanloom_schemas.partitioning import partition
 from spanloom_schemas.settings import KafkaSettings
 
 START = "import os, signal, sys, threading, time, spanloom\nspanloom.configure()\n"
+LATER = "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()"
 MAKE = "def make(n, name='x'):\n    for i in range(n):\n        with spanloom.span(name, event_type='llm'): pass\n"
 
 
@@ -34,10 +35,8 @@ def run(code: str, bootstrap: str, **environment: str) -> tuple[str, subprocess.
 def messages(bootstrap: str, service: str) -> list[tuple[int, dict[str, Any]]]:
     """All messages of a service: partition and batch, by epoch and sequence."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex})
-    parts = [
-        TopicPartition("llm.spans", number, 0)
-        for number in consumer.list_topics("llm.spans").topics["llm.spans"].partitions
-    ]
+    numbers = consumer.list_topics("llm.spans").topics["llm.spans"].partitions
+    parts = [TopicPartition("llm.spans", number, 0) for number in numbers]
     ends = {part.partition: consumer.get_watermark_offsets(part)[1] for part in parts}
     consumer.assign(parts)
     found = []
@@ -90,10 +89,7 @@ def test_spans_arrive_in_their_partitions(broker: str) -> None:
         ("make(50)\nsys.exit(3)", 3),
         ("make(50)\nraise RuntimeError", 1),
         ("make(50)\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)", -15),
-        (
-            "make(50)\nthreading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()\nthreading.Event().wait(60)",
-            -15,
-        ),
+        (f"make(50)\n{LATER}\nthreading.Event().wait(60)", -15),
         ("make(40)\nspanloom.flush()\nmake(10)\nspanloom.shutdown()\nspanloom.shutdown()", 0),
         ("t = threading.Timer(0.3, make, (50,))\nt.start()", 0),
     ],
@@ -110,7 +106,7 @@ def test_a_host_that_handles_sigterm_itself_keeps_its_handler(broker: str) -> No
     code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nspanloom.configure()\nmake(5)\n"
     service, ended = run(code + "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)", broker)
     assert ended.returncode == 7
-    balanced(epochs(broker, service)[-1], 5)
+    balanced(max(epochs(broker, service), key=lambda life: life[-1]["made"]), 5)
 
 
 def test_a_forked_child_lives_a_life_of_its_own(broker: str) -> None:
@@ -138,12 +134,13 @@ if pid:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_of_multiprocessing_flush(broker: str, method: str) -> None:
+    again = repr(START + MAKE) if method == "spawn" else "''"  # a spawned worker starts from nothing
     code = f"""
 import multiprocessing
-from functools import partial
 context = multiprocessing.get_context({method!r})
 make(5)
-workers = [context.Process(target=exec, args=({START + MAKE!r} * ({method!r} == "spawn") + "make(7)", globals() if {method!r} == "fork" else {{}})) for _ in range(2)]
+space = globals() if {method!r} == "fork" else {{}}
+workers = [context.Process(target=exec, args=({again} + "make(7)", space)) for _ in range(2)]
 for worker in workers: worker.start()
 for worker in workers: worker.join()
 """
@@ -182,8 +179,14 @@ del loud; gc.collect()
 
 
 def test_without_kafka_the_host_goes_on_and_the_buffer_stays_bounded() -> None:
-    code = "make(20000)\ntime.sleep(0.3)\nmade = sum(spanloom.dropped().values())\nspanloom.shutdown()\nprint(made, spanloom.dropped())"
-    service, ended = run(code, "127.0.0.1:1", SPANLOOM_BUFFER_BYTES=str(1024 * 1024))
+    code = """
+make(20000)
+time.sleep(0.3)
+refused = sum(spanloom.dropped().values())
+spanloom.shutdown()
+print(refused, spanloom.dropped())
+"""
+    _, ended = run(code, "127.0.0.1:1", SPANLOOM_BUFFER_BYTES=str(1024 * 1024))
     assert ended.returncode == 0
     assert ended.stdout.strip() == "18976 {'queue_full': 18976, 'unreachable': 1024}"
     assert [line.split(";")[0] for line in ended.stderr.splitlines() if "not to be had" in line]
@@ -202,6 +205,6 @@ def test_a_wrong_variable_is_one_line_and_the_host_goes_on(name: str, value: str
 
 
 def test_a_disabled_producer_connects_to_nothing_and_counts() -> None:
-    code = "make(4)\nprint(threading.active_count(), spanloom.dropped(), spanloom.flush(), 'confluent_kafka' in sys.modules)"
+    code = "make(4)\nprint(threading.active_count(), spanloom.dropped(), 'confluent_kafka' in sys.modules)"
     _, ended = run(code, "127.0.0.1:1", SPANLOOM_DISABLED="true")
-    assert ended.stdout.strip() == "1 {'disabled': 4} True False"
+    assert ended.stdout.strip() == "1 {'disabled': 4} False"

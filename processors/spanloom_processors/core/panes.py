@@ -140,12 +140,8 @@ class Panes:
 
     def _first_copies(self, spans: pl.DataFrame) -> pl.DataFrame:
         """Without spans that their pane already holds."""
-        ids = (
-            spans.lazy()
-            .select(*_SPAN, hash=pl.col("trace_id").hash() ^ pl.col("span_id").hash(1))
-            .with_row_index("row")
-        )
-        ids = ids.filter(spans["late_offset"].is_null()).collect()
+        hashed = pl.col("trace_id").hash() ^ pl.col("span_id").hash(1)
+        ids = spans.select(*_SPAN, hash=hashed).with_row_index("row").filter(spans["late_offset"].is_null())
         suspected = False
         for start, hashes in ids.group_by("start").agg("hash").iter_rows():
             known, fresh = self._hashes.setdefault(start, set()), set(hashes)
@@ -245,7 +241,7 @@ class Panes:
         self._changed -= groups
         for start in [start for start in self._groups if start + PANE_MS <= frontier]:
             del self._groups[start], self._hashes[start], self._first[start]
-        self._ids = [ids for ids in self._ids if (ids["start"].max() or 0) + PANE_MS > frontier]
+        self._ids = [ids for ids in self._ids if ids.select((pl.col("start") + PANE_MS > frontier).any()).item()]
         self._labels = {(start, fact): names for (start, fact), names in self._labels.items() if start in self._groups}
         if groups:
             gone = pl.DataFrame({"group": list(groups)}, schema={"group": pl.Int64})

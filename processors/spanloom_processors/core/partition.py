@@ -13,6 +13,7 @@ import polars as pl
 
 from spanloom_processors.core.bounds import DEFAULT, Bounds
 from spanloom_processors.core.clock import FUTURE_MS, LATENESS_MS, PANE_MS, frontier, pane_start, tick
+from spanloom_processors.core.columns import COLUMNS
 from spanloom_processors.core.offsets import SafePoint
 from spanloom_processors.core.panes import Panes
 from spanloom_processors.core.revisions import Revision
@@ -105,7 +106,7 @@ class Partition:
         if spans.height and spans["offset"][0] < ticks["offset"][0]:
             spans = spans.filter(pl.col("offset") >= ticks["offset"][0])
         clocks = spans.select("offset").join(ticks, on="offset", how="left", maintain_order="left")
-        self._pending.append(spans.with_columns(clocks["clock"], clocks["before"]))
+        self._pending.append(spans.select(*COLUMNS, clocks["clock"], clocks["before"]))
         self._waiting += spans.height
         if self._waiting >= _AT_ONCE:
             self._absorb()

@@ -1,7 +1,7 @@
 """Latency sketches: OpenTelemetry's base-2 exponential histogram at scale 6, over nanoseconds, held as (index, count).
 
 Bucket `index` holds the values in (base**index, base**(index + 1)] with base = 2**(1/64). Merging is adding counts, so
-any order and grouping of merges gives the same sketch. Source: OpenTelemetry's metrics data model, "ExponentialHistogram".
+any order of merging gives the same sketch. Source: OpenTelemetry's metrics data model, "ExponentialHistogram".
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 SCALE = 6
-BASE = 2.0 ** (2.0**-SCALE)
+BASE: float = 2.0 ** (2.0**-SCALE)
 
 Buckets = Iterable[tuple[int, int]] | Mapping[int, int]
 
 
 def index(ns: pl.Expr) -> pl.Expr:
     """The bucket (Int32) of a latency; one below 1 ns counts as 1 ns: nothing measured is that short."""
-    return (ns.clip(lower_bound=1).log(2) * 2**SCALE).ceil().cast(pl.Int32) - 1
+    return (ns.clip(lower_bound=1).log(2) * float(2**SCALE)).ceil().cast(pl.Int32) - 1
 
 
 def merge(sketches: Iterable[Buckets]) -> dict[int, int]:

@@ -133,7 +133,7 @@ class Traces:
     def needed(self) -> tuple[int, int] | None:
         """The first offset that an open trace needs, and the log clock before it."""
         first = min(self._open.values(), key=attrgetter("offset"), default=None)
-        return first and (first.offset, first.before)
+        return (first.offset, first.before) if first else None
 
     def _is_over(self, segment: Segment, clock: int, ordinal: int, offset: int | None = None) -> bool:
         """Whether the segment ends before what comes at this log clock, ordinal and offset; never within a message."""

@@ -14,7 +14,7 @@ command -v "$python" >/dev/null 2>&1 || fail "no '$python' found: install Python
 
 if [ ! -x .venv/bin/uv ]; then
     printf 'spanloom: first run. Into .venv go about %s MB of Python packages from your package index (the ClickHouse\n' "$(cat deploy/download-megabytes)"
-    printf '          engine and a Java runtime are the largest); Kafka (about 40 MB of jars) follows when it first starts.\n'
+    printf '          engine and a Java runtime are the largest), then Kafka (54 MB of jars from Maven) into ~/.cache/spanloom.\n'
     "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement uv.requirements.lock
 fi
@@ -22,3 +22,5 @@ printf 'spanloom: installing the locked packages ...\n'
 VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip install --quiet --require-hashes --requirement requirements.lock
 VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip install --quiet --no-build-isolation --no-deps \
     --editable schemas --editable producers --editable processors --editable sinks --editable dashboards --editable deploy
+# Fetched and warmed up now, so that no later command waits for it; without Maven at hand everything but the broker works.
+.venv/bin/python -m spanloom_stack.install_broker || echo 'spanloom: the broker is not installed yet; it is fetched when it is first needed' >&2

@@ -10,7 +10,7 @@ FUTURE_MS = 5_000
 
 
 def frontier(log_clock: int) -> int:
-    """The end (epoch ms) of the last pane that is closed for good at this log clock: no span can be on time for it now."""
+    """The end (epoch ms) of the last pane that is closed for good at this log clock: nothing can be on time for it."""
     return (log_clock - LATENESS_MS) // PANE_MS * PANE_MS
 
 

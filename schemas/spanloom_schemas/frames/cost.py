@@ -14,6 +14,9 @@ from spanloom_schemas.prices.book import BUCKETS, Book, Bracket, Rate
 SLOT_S = 900
 """Seconds for which a rate is looked up once: prices change at UTC midnight or at a minute divisible by 15."""
 
+MOST_TOKENS = 10**9
+"""A call of more is a wrong count: what it costs is not known."""
+
 STATUS = pl.Series(["none", "free", "priced", "unpriced"])
 _NONE, _FREE, _PRICED, _UNPRICED = (pl.lit(code, pl.UInt8) for code in range(4))
 
@@ -40,8 +43,9 @@ def _priced(calls: pl.DataFrame) -> pl.DataFrame:
     """Cost and the number of its status, of calls that were not cached."""
     kind, read, said = pl.col("kind"), _counted(*_READ), _counted(*_SAID)
     failed = (pl.col("status") == "error") & pl.col("ttft").is_null()
-    counted = (read & said) | ((read | said) & ((kind != "llm") | failed))
-    nothing = ((counted | failed) & (_tokens(*BUCKETS) == 0)) & pl.col("input").is_null()
+    counted = ((read & said) | ((read | said) & ((kind != "llm") | failed))) & (_tokens(*BUCKETS) <= MOST_TOKENS)
+    unpriced_zero = counted & (_tokens(*BUCKETS) == 0) & pl.col("input").is_null()
+    nothing = (failed & ~read & ~said) | unpriced_zero
     exact = reduce(add, (_tokens(bucket).cast(pl.Int128) * pl.col(bucket) for bucket in BUCKETS))
     whole = ((exact + _MILLION // 2) // _MILLION + pl.col("request")).cast(pl.Int64, strict=False)
     cost = pl.when(counted).then(whole)

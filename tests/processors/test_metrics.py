@@ -1,0 +1,69 @@
+from types import SimpleNamespace
+
+import polars as pl
+from faust.types import TP
+from prometheus_client import generate_latest
+from spanloom_processors.commits import Commits, Point
+from spanloom_processors.core import panes
+from spanloom_processors.metrics import Metrics
+from spanloom_processors.watchdog import Vital
+from spanloom_schemas import codec, topics
+from spanloom_schemas.frames.splice import decode
+
+BATCH = next(batch for batch in topics.examples("llm.spans") if batch["spans"])
+
+
+def scraped(metrics: Metrics) -> dict[str, float]:
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def batches(*dropped: int, sent_ns: int = 0):
+    data = [{**BATCH, "sent": sent_ns, "dropped": [{"reason": "queue_full", "spans": so_far}]} for so_far in dropped]
+    return decode("span_batch", [(n, 5_000, codec.encode("span_batch", datum)) for n, datum in enumerate(data)])
+
+
+def report(held: object, late: int = 0):
+    emission = SimpleNamespace(
+        closed=pl.DataFrame(schema=panes.SCHEMA), progress=9_000, late=late, skewed=0, duplicates=0, silenced=0, lost=0,
+        overflow={"pane_keys": 2},
+    )  # fmt: skip
+    return SimpleNamespace(tp=TP("llm.spans", 1), held=held, emission=emission)
+
+
+def test_drops_that_producers_count_so_far_are_counted_once():
+    metrics = Metrics()
+    metrics.read(0, batches(3, 3, 5))
+    metrics.read(0, batches(4))  # an older message, read again
+    metrics.read(0, batches(7))
+    assert scraped(metrics)['spanloom_dropped_spans_total{reason="queue_full"}'] == 7
+
+
+def test_the_skew_of_a_service_is_log_time_minus_send_time():
+    metrics = Metrics()
+    metrics.read(0, batches(0, sent_ns=3_000_000_000))
+    assert scraped(metrics)[f'spanloom_clock_skew_seconds{{service="{BATCH["service"]}"}}'] == 2.0
+
+
+def test_running_totals_of_a_partition_are_told_by_their_growth_and_begin_anew_with_an_assignment():
+    metrics, first, second = Metrics(), object(), object()
+    metrics.emitted(report(first, late=3), now_ns=10_000_000_000)
+    metrics.emitted(report(first, late=5), now_ns=10_000_000_000)
+    metrics.forget()
+    metrics.emitted(report(second, late=4), now_ns=10_000_000_000)
+    found = scraped(metrics)
+    assert found['spanloom_late_spans_total{partition="1"}'] == 9
+    assert found['spanloom_overflow_spans_total{partition="1",reason="pane_keys"}'] == 4
+    assert found['spanloom_freshness_seconds{partition="1"}'] == 1.0
+
+
+def test_lag_and_commits_are_told_and_partitions_taken_away_are_not():
+    metrics, commits = Metrics(), Commits()
+    commits.done({TP("llm.spans", 0): Point(1)})
+    metrics.progress({TP("llm.spans", 0): Vital(40, 100, 1, None)}, commits)
+    found = scraped(metrics)
+    assert found['spanloom_lag{partition="0",topic="llm.spans"}'] == 60
+    assert found['spanloom_commits_total{outcome="made"}'] == 1
+    metrics.progress({}, commits)
+    assert not any(name.startswith("spanloom_lag") for name in scraped(metrics))
+    assert scraped(metrics)['spanloom_commits_total{outcome="made"}'] == 1

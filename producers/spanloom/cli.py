@@ -33,7 +33,7 @@ class Frame(click.Group):
             return super().get_command(ctx, cmd_name)
         try:
             command = point.load()
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             return broken(cmd_name, point, error)
         return command if isinstance(command, click.Command) else broken(cmd_name, point, TypeError("not a command"))
 

@@ -15,6 +15,7 @@ from spanloom_schemas.settings import KafkaSettings
 
 START = "import os, signal, sys, threading, time, spanloom\nspanloom.configure()\n"
 LATER = "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()"
+READY = "make(1)\nspanloom.flush(30)\n"  # connected: on a busy machine that alone may take the two seconds of an exit
 MAKE = "def make(n, name='x'):\n    for i in range(n):\n        with spanloom.span(name, event_type='llm'): pass\n"
 
 
@@ -74,7 +75,7 @@ def balanced(life: list[dict[str, Any]], made: int) -> None:
 
 
 def test_spans_arrive_in_their_partitions(broker: str) -> None:
-    service, ended = run("make(700)", broker)
+    service, ended = run(READY + "make(699)", broker)
     assert (ended.returncode, ended.stderr) == (0, "")
     found = messages(broker, service)
     balanced([batch for _, batch in found], 700)
@@ -96,28 +97,31 @@ def test_spans_arrive_in_their_partitions(broker: str) -> None:
     ids=["exit", "exception", "sigterm", "sigterm while waiting", "shutdown", "a thread outlives main"],
 )
 def test_a_process_that_ends_flushes_and_says_goodbye(broker: str, code: str, status: int) -> None:
-    service, ended = run(code, broker)
+    service, ended = run(READY + code, broker)
     assert ended.returncode == status
     (life,) = epochs(broker, service)
-    balanced(life, 50)
+    balanced(life, 51)
 
 
 def test_a_host_that_handles_sigterm_itself_keeps_its_handler(broker: str) -> None:
-    code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nspanloom.configure()\nmake(5)\n"
+    code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nspanloom.configure()\n" + READY + "make(5)\n"
     service, ended = run(code + "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)", broker)
     assert ended.returncode == 7
-    balanced(max(epochs(broker, service), key=lambda life: life[-1]["made"]), 5)
+    balanced(max(epochs(broker, service), key=lambda life: life[-1]["made"]), 6)
 
 
 def test_a_forked_child_lives_a_life_of_its_own(broker: str) -> None:
-    code = """
-make(10)
+    code = (
+        READY
+        + """
+make(9)
 with spanloom.span("open at the fork"):
     pid = os.fork()
     make(20 if pid else 30, "parent" if pid else "child")
 if pid:
     os.waitpid(pid, 0)
 """
+    )
     service, ended = run(code, broker)
     assert (ended.returncode, ended.stderr) == (0, "")
     lives = sorted(epochs(broker, service), key=lambda life: life[-1]["made"])

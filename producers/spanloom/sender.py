@@ -158,6 +158,8 @@ class Sender:
                 self._calls.get().done.set()
 
     def _run(self) -> None:
+        if self._settings.schema_registry_url:
+            raise ValueError("SPANLOOM_SCHEMA_REGISTRY_URL is set, but spans are framed by fingerprint only: unset it")
         kafka = self._connect(
             {**LIBRDKAFKA, **self._settings.librdkafka(), "logger": Quiet(), "error_cb": self._trouble}
         )
@@ -283,7 +285,7 @@ class Sender:
 
     def _learn(self, kafka: Producer) -> None:
         try:
-            self._prefix = self._prefix or codec.prefix("span_batch", registry(self._settings))
+            self._prefix = self._prefix or codec.prefix("span_batch")
             topic = kafka.list_topics(TOPIC, timeout=0.5).topics[TOPIC]
         except KafkaException as error:
             self._learn_later()
@@ -368,8 +370,3 @@ def origin(settings: ProducerSettings, epoch: int) -> wire.Origin:
         version=settings.version,
         sdk=f"spanloom/{version('spanloom')}",
     )
-
-
-def registry(settings: ProducerSettings) -> Any:
-    """Return the schema registry of these settings, or None."""
-    return None

@@ -26,9 +26,9 @@ from spanloom_stack import kafka, services
 from spanloom_stack.settings import StackSettings
 from spanloom_stack.supervise import Supervisor
 
-SPANS = 2_000_000
+SPANS = 1_500_000
 RUNS = 3
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 DERIVED = ("llm.panes", "llm.traces", "llm.alerts", "llm.hours", "llm.dead_letters")
 
 

@@ -23,7 +23,7 @@ def derive(spans: pl.DataFrame, book: Book, project: Collection[str] | None = No
 
     cost: nano-dollars, by the book at the span's end, rounded half up once; null: not known, which is never 0.
     cost_status: `free`: answered from the application's own cache, 0. `priced`: by the book. `unpriced`: tokens were
-    used, or kind is llm or embedding, but the model has no price or nobody said (or not credibly) how many tokens: null.
+    used, or kind is llm or embedding, but the model has no price or nobody said, credibly, how many tokens: null.
     `none`: nothing to pay for, 0; a call that failed before its first token, with no count of tokens, is such a one.
     price_version: the book's.
     """

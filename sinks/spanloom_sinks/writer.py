@@ -31,7 +31,7 @@ class Writer:
         self._store, self._tables, self._letters, self._metrics = store, tables, letters, metrics
 
     def prepare(self, block: Block) -> None:
-        """Make the block's rows; what cannot be read becomes a dead letter. Raises KafkaException if one is not sent."""
+        """Make the block's rows; what cannot be read becomes a dead letter. Raises KafkaException when not sent."""
         decoded = decode(block.source.topic, block.messages)
         if decoded.dead and block.source.topic != DEAD_LETTERS:
             self._letters.send(block.source, decoded.dead)

@@ -105,6 +105,6 @@ CREATE TABLE IF NOT EXISTS spans
 )
 ENGINE = ReplacingMergeTree(precedence)
 PARTITION BY toDate(log_time)
-ORDER BY (toStartOfMinute(end), trace_id, span_id)
+ORDER BY (toStartOfMinute(end), trace_id, kind, span_id)
 TTL toDateTime(log_time) + toIntervalDay(7)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 64000000;

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from spanloom import ids, secrecy
 from spanloom.buffer import Buffer, Ended
+from spanloom.trace import Facts
 
 if TYPE_CHECKING:
     from spanloom.sender import Sender
@@ -54,7 +55,7 @@ class Life:
 
 _life = Life(None)
 _lives: dict[object, Life] = {}
-_facts: dict[str, str] = {}
+_facts: Facts = {}
 
 
 def life() -> Life:
@@ -68,7 +69,7 @@ def live(life: Life) -> None:
     _life = life
 
 
-def facts() -> dict[str, str]:
+def facts() -> Facts:
     """Return the facts that hold for every trace of this process."""
     return _facts
 

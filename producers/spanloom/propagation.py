@@ -51,7 +51,7 @@ def inject(headers: M) -> M:
         headers["traceparent"] = format_traceparent(trace, current.id)
         if trace.state:
             headers["tracestate"] = trace.state
-        if request_id := trace.facts.get("request_id"):
+        if request_id := current.request_id:
             headers["x-request-id"] = request_id
     return headers
 

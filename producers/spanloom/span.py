@@ -13,7 +13,7 @@ from typing import Self
 from spanloom import fields, ids, process
 from spanloom.buffer import Events, Links, Texts
 from spanloom.fields import COMPOUND, FACTS, LONG, MANY, SHORT, Document, integer, number, text
-from spanloom.secrecy import pseudonym
+from spanloom.secrecy import User, pseudonym
 from spanloom.trace import Trace, begin
 
 _SIZE = 768
@@ -82,7 +82,8 @@ class Span:
     @property
     def request_id(self) -> str | None:
         """The request's X-Request-ID, where one is known."""
-        return self.trace.facts.get("request_id")
+        known = self.trace.facts.get("request_id")
+        return known if isinstance(known, str) else None
 
     @property
     def ended(self) -> bool:
@@ -212,7 +213,7 @@ class Span:
                 value = text(value)
                 if value is None:
                     continue
-            facts[key] = pseudonym(value) if key == "user" else value
+            facts[key] = User(value) if key == "user" else value
         self.trace = self.trace.knowing(facts)
         self._size += _ENTRY * len(facts)
 

@@ -5,8 +5,13 @@ facts.
 from time import perf_counter_ns, time_ns
 
 from spanloom import ids
+from spanloom.secrecy import User
 
 SAMPLED, RANDOM = 0x01, 0x02
+
+
+Facts = dict[str, str | User]
+"""By name; `user` is a User, all others are texts."""
 
 
 class Trace:
@@ -21,7 +26,7 @@ class Trace:
 
     __slots__ = ("anchor", "encoded", "facts", "flags", "id", "state")
 
-    def __init__(self, id: str, flags: int, state: str, facts: dict[str, str], anchor: int | None = None) -> None:
+    def __init__(self, id: str, flags: int, state: str, facts: Facts, anchor: int | None = None) -> None:
         self.id = id
         self.flags = flags
         self.state = state
@@ -29,11 +34,11 @@ class Trace:
         self.anchor = time_ns() - perf_counter_ns() if anchor is None else anchor
         self.encoded: object = None
 
-    def knowing(self, facts: dict[str, str]) -> "Trace":
+    def knowing(self, facts: Facts) -> "Trace":
         """Return the same trace with other facts."""
         return Trace(self.id, self.flags, self.state, facts, self.anchor)
 
 
-def begin(facts: dict[str, str]) -> Trace:
+def begin(facts: Facts) -> Trace:
     """Start a new trace; its id is random, and says so."""
     return Trace(ids.trace_id(), SAMPLED | RANDOM, "", facts)

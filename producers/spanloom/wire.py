@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 from spanloom import fields
 from spanloom.buffer import Ended
 from spanloom.fields import KINDS, LONG, MANY, OTEL_KINDS, SEGMENTS, SHORT, STATUSES
+from spanloom.secrecy import User
 from spanloom.trace import Trace
 
 T = TypeVar("T")
@@ -179,7 +180,8 @@ def shared(trace: Trace) -> Shared:
 
 
 def _shared(trace: Trace) -> Shared:
-    get = trace.facts.get
+    facts = {key: said.pseudonym() if isinstance(said, User) else said for key, said in trace.facts.items()}
+    get = facts.get
     head = _prompt_head(*map(get, _PROMPT_FACTS))
     return Shared(
         trace_id=string(trace.id),

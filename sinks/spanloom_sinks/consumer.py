@@ -56,9 +56,18 @@ class Consumer:
         self._consumer.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
 
     def poll(self, timeout: float) -> None:
-        """Fetch what is there into the lanes; wait for the first message `timeout` seconds at most."""
+        """Fetch what is there into the lanes; wait for the first message `timeout` seconds at most.
+
+        Of a backlog, as much as makes a large block: those cost a third of small ones.
+        """
+        while self._fetch(timeout) == _MESSAGES and not any(lane.large for lane in self.lanes.values()):
+            pass
+        self._hold_back()
+
+    def _fetch(self, timeout: float) -> int:
+        messages = self._consumer.consume(_MESSAGES, timeout)
         fetched: dict[tuple[str, int], list[Message]] = defaultdict(list)
-        for message in self._consumer.consume(_MESSAGES, timeout):
+        for message in messages:
             error = message.error()
             if error is not None:
                 _judge(error)
@@ -66,10 +75,10 @@ class Consumer:
             key = str(message.topic()), int(message.partition() or 0)
             fetched[key].append((int(message.offset() or 0), message.timestamp()[1], message.value() or b""))
         now = time.monotonic()
-        for key, messages in fetched.items():
+        for key, found in fetched.items():
             if key in self.lanes:
-                self.lanes[key].add(messages, now)
-        self._hold_back()
+                self.lanes[key].add(found, now)
+        return len(messages)
 
     def commit(self, commits: Iterable[Commit]) -> bool:
         """Commit and wait for the answer. False: not now (try again, or a rebalance is coming)."""

@@ -61,6 +61,11 @@ class Lane:
         """Nothing more should be fetched for now."""
         return self.bytes >= BUFFER_BYTES
 
+    @property
+    def large(self) -> bool:
+        """There is enough for a block."""
+        return self.bytes >= BLOCK_BYTES
+
     def add(self, messages: Sequence[Message], now: float) -> None:
         """Take what was fetched, in order of offsets. Messages before `offset` are ignored."""
         fresh = [message for message in messages if message[0] >= self.offset]
@@ -78,7 +83,7 @@ class Lane:
             if self.buffer[-1][0] < self.pending:
                 return None
             count = sum(offset <= self.pending for offset, _, _ in self.buffer)
-        elif self.bytes >= BLOCK_BYTES or now - self.since >= linger:
+        elif self.large or now - self.since >= linger:
             repeated, count = False, _fitting(self.buffer)
         else:
             return None

@@ -32,7 +32,7 @@ DETAIL = st.fixed_dictionaries(
         "status": st.sampled_from(fields.STATUSES),
         "finish_reasons": st.lists(TEXT, max_size=3).map(tuple),
         "scores": st.dictionaries(TEXT, DOUBLES, max_size=3),
-        "documents": st.lists(st.tuples(TEXT, st.none() | DOUBLES, st.booleans()), max_size=4).map(tuple),
+        "documents": st.lists(st.tuples(TEXT.filter(bool), st.none() | DOUBLES, st.booleans()), max_size=4).map(tuple),
         "an.attribute": TEXT,
         "another": TEXT,
     },

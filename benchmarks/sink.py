@@ -2,8 +2,8 @@
 
 The real `spanloom sink` and the real engine, both pinned to the same core, take a backlog that was stored before:
 decode, price, lay out, insert exactly once, merge. `one_core` runs from the first rows in the table to the last; `cpu`
-is what both used of the core meanwhile, which other work on the machine makes no larger. The reference, on the same core
-in the same run, is what nobody can do without: polars decoding the same spans, and the engine inserting the same rows
+is what both used of the core meanwhile, on a busy machine the fairer figure. The reference, on the same core in the
+same run, is what nobody can do without: polars decoding the same spans, and the engine inserting the same rows
 ready-made. `stored` is after all merges, of spans whose ids are random and that carry no payload.
 """
 

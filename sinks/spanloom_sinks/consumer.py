@@ -177,6 +177,7 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
         "group.id": settings.sink_group,
         "group.instance.id": settings.sink_instance,
         "client.id": settings.sink_instance,
+        "log_level": 4,  # warnings: what passes by itself is not worth a line
         "session.timeout.ms": SESSION_SECONDS * 1000,
         "heartbeat.interval.ms": 2000,
         "enable.auto.commit": False,

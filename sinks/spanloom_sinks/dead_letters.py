@@ -19,7 +19,9 @@ class DeadLetters:
 
     def __init__(self, settings: SinkSettings) -> None:
         limit = topics.load()[TOPIC].max_message_bytes
-        self._producer = Producer({**settings.librdkafka(), "acks": "all", "linger.ms": 5, "message.max.bytes": limit})
+        self._producer = Producer(
+            {**settings.librdkafka(), "acks": "all", "linger.ms": 5, "log_level": 4, "message.max.bytes": limit}
+        )
 
     def send(self, source: Source, dead: list[Dead]) -> None:
         """Send and wait. Raises KafkaException when they did not all arrive: send them again."""

@@ -65,4 +65,4 @@ def test_a_sink_that_is_asked_to_stop_has_committed_what_it_wrote(start_sink, st
     sink.wait_ready()
     eventually(lambda: counts(store, producer)[0] == 1, sink.log.read_text)
     assert sink.stop() == 0
-    assert sink.log.read_text() == ""
+    assert "sink: " not in sink.log.read_text()

@@ -65,7 +65,7 @@ def critical_path(rows: pl.DataFrame) -> pl.DataFrame:
     taken = _taken(seen.filter("live"), rows.height, rounds) | rows["top"]
     up = seen["up"]
     for _ in range(rounds):
-        taken, up, last = taken & taken.gather(up), up.gather(up), up
+        taken, up, last = taken & taken[up], up[up], up
         if up.equals(last):
             break
     steps = seen.filter(taken).with_columns(ns=pl.col("end") - pl.col("start"))
@@ -84,11 +84,11 @@ def _windows(rows: pl.DataFrame, rounds: int) -> pl.DataFrame:
     depth = rows["parent"].is_not_null().cast(pl.UInt32)
     first_up = up = rows["parent"].fill_null(rows["row"])
     for _ in range(rounds):
-        start, end = _later(start, start.gather(up)), _earlier(end, end.gather(up))
-        depth, up, last = depth + depth.gather(up), up.gather(up), up
+        start, end = _later(start, start[up]), _earlier(end, end[up])
+        depth, up, last = depth + depth[up], up[up], up
         if up.equals(last):
             break
-    below = rows["top"].gather(up) & ~rows["top"]
+    below = rows["top"][up] & ~rows["top"]
     cut = {"start": start, "end": end, "depth": depth, "up": first_up, "live": below & (end > start)}
     return rows.select("trace", "row", "parent").with_columns(**cut)
 
@@ -101,7 +101,7 @@ def _taken(live: pl.DataFrame, height: int, rounds: int) -> pl.Series:
         .sort("start")
         .join_asof(by_end.rename({"row": "next"}), left_on="start", right_on="end", by="parent", check_sortedness=False)
     )
-    following = pl.repeat(None, height, dtype=pl.UInt32, eager=True).scatter(before["row"], before["next"])
+    following = pl.Series([None], dtype=pl.UInt32).new_from_index(0, height).scatter(before["row"], before["next"])
     taken = _marked(height, by_end.group_by("parent").agg(pl.col("row").last())["row"])
     for _ in range(rounds):
         reached = following.filter(taken).drop_nulls()
@@ -113,16 +113,16 @@ def _taken(live: pl.DataFrame, height: int, rounds: int) -> pl.Series:
 
 
 def _marked(height: int, rows: pl.Series) -> pl.Series:
-    return pl.repeat(value=False, n=height, dtype=pl.Boolean, eager=True).scatter(rows, values=True)
+    return pl.Series([False]).new_from_index(0, height).scatter(rows, values=True)
 
 
 def _spread(rows: pl.Series, values: pl.Series, height: int) -> pl.Series:
-    return pl.zeros(height, pl.Int64, eager=True).scatter(rows, values)
+    return pl.Series([0]).new_from_index(0, height).scatter(rows, values)
 
 
 def _later(one: pl.Series, other: pl.Series) -> pl.Series:
-    return pl.select(pl.max_horizontal(one, other)).to_series()
+    return one.zip_with(one >= other, other)
 
 
 def _earlier(one: pl.Series, other: pl.Series) -> pl.Series:
-    return pl.select(pl.min_horizontal(one, other)).to_series()
+    return one.zip_with(one <= other, other)

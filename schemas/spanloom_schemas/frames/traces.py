@@ -48,12 +48,12 @@ def summarise(spans: pl.DataFrame, keys: Sequence[str] = ("trace_id",)) -> pl.Da
     traces = spans.select(keys).unique(maintain_order=True).with_row_index("trace")
     rows = paths.tree(_rows(spans, keys, traces))
     rows = rows.with_columns(paths.self_times(rows))
-    found = pl.concat([traces, _totals(rows)], how="horizontal")
+    found = pl.concat([traces, _totals(rows)], how="horizontal").lazy()
     for part in (_models(rows), _stages(rows), _path(rows), _scores(rows)):
-        found = found.join(part, on="trace", how="left", maintain_order="left")
+        found = found.join(part.lazy(), on="trace", how="left", maintain_order="left")
     wanted = columns()
     others = [key for key in keys if key not in wanted]
-    return found.select(*others, *(pl.col(name).cast(kind) for name, kind in wanted.items()))
+    return found.select(*others, *(pl.col(name).cast(kind) for name, kind in wanted.items())).collect()
 
 
 def _rows(spans: pl.DataFrame, keys: Sequence[str], traces: pl.DataFrame) -> pl.DataFrame:

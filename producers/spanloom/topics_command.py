@@ -42,10 +42,11 @@ def list_topics() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("topic", "schema", "partitions", "kept", "key", "what it is", box=None, header_style="bold")
+    table = Table("topic", "schema", "partitions", "kept", "producers → consumers", box=None, header_style="bold")
     for topic in load().values():
-        kept = "last of each key" if topic.cleanup == "compact" else str(timedelta(milliseconds=topic.retention_ms))
-        table.add_row(topic.name, topic.schema, str(topic.partitions), kept, topic.key, topic.description)
+        kept = "last of a key" if topic.cleanup == "compact" else f"{timedelta(milliseconds=topic.retention_ms).days} d"
+        flow = f"{', '.join(topic.producers)} → {', '.join(topic.consumers)}"
+        table.add_row(topic.name, topic.schema, str(topic.partitions), kept, flow)
     Console().print(table)
 
 

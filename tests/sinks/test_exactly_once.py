@@ -5,8 +5,8 @@ POINTS = ["sink.before_pending", "sink.after_pending", "sink.mid_insert", "sink.
 
 def counts(store, producer):
     rows = store.query(
-        "SELECT count() AS rows, uniqExact(span_id) AS spans, uniqExact(offset, partition, position) AS places FROM spans "
-        "WHERE producer = {producer:String}",
+        "SELECT count() AS rows, uniqExact(span_id) AS spans, uniqExact(offset, partition, position) AS places "
+        "FROM spans WHERE producer = {producer:String}",
         producer=producer,
     )
     messages = store.query("SELECT count() FROM batches WHERE producer = {producer:String}", producer=producer)

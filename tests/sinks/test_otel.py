@@ -19,7 +19,8 @@ SELECT "TraceId" AS traceID, "SpanId" AS spanID, "ParentSpanId" AS parentSpanID,
   arrayMap((traceID, spanID, attributes) -> tuple(traceID, spanID,
     arrayMap(key -> map('key', key, 'value', attributes[key]), mapKeys(attributes))),
     `Links.TraceId`, `Links.SpanId`, `Links.Attributes`) AS references,
-  "SpanKind" AS kind, "StatusMessage" AS statusMessage, "ScopeName" AS instrumentationLibraryName, "TraceState" AS traceState
+  "SpanKind" AS kind, "StatusMessage" AS statusMessage, "ScopeName" AS instrumentationLibraryName,
+  "TraceState" AS traceState
 FROM otel_traces
 WHERE traceID = trace_id AND "Timestamp" >= trace_start AND "Timestamp" <= trace_end
 """
@@ -46,7 +47,10 @@ START = 1_700_000_000_000_000_000
 
 def test_it_has_the_columns_and_types_of_the_exporters_table(store):
     # A time zone changes how a time is shown, not what it is.
-    types = "SELECT name, replaceAll(type, ', \\'UTC\\'', '') FROM system.columns WHERE database = currentDatabase() AND table = 'otel_traces'"
+    types = (
+        "SELECT name, replaceAll(type, ', \\'UTC\\'', '') FROM system.columns "
+        "WHERE database = currentDatabase() AND table = 'otel_traces'"
+    )
     assert dict(store.query(types).iter_rows()) == EXPORTER
 
 
@@ -54,9 +58,11 @@ def test_it_has_the_columns_and_types_of_the_exporters_table(store):
 def stored(fill, traffic):
     root = traffic.span(start=START, end=START + 2_500_000, status="error", error_type="timeout")
     child = traffic.span(
-        trace_id=root["trace_id"], parent_id=root["span_id"], kind="llm", otel_kind="client", start=START + 1_000_000, end=START + 2_000_000,
+        trace_id=root["trace_id"], parent_id=root["span_id"], kind="llm", otel_kind="client",
+        start=START + 1_000_000, end=START + 2_000_000,
         attributes=[{"key": "region", "value": "eu"}],
-        llm={"provider": "openai", "request_model": "gpt-4o", "usage": "measured", "input_tokens": 3, "output_tokens": 4},
+        llm={"provider": "openai", "request_model": "gpt-4o", "usage": "measured", "input_tokens": 3,
+             "output_tokens": 4},
         events=[{"name": "retry", "time": START + 5_000_000, "attributes": [{"key": "n", "value": "1"}]}],
         links=[{"trace_id": "0" * 31 + "1", "span_id": "0" * 15 + "2", "attributes": []}],
     )  # fmt: skip

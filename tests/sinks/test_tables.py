@@ -72,7 +72,8 @@ def test_rows_have_the_columns_and_types_of_their_tables(topic, store, book):
         rows = table.rows(decoded, Source(topic, "topic-id", 0, 0))
         columns = store.query(
             "SELECT name, type, default_kind IN ('', 'EPHEMERAL') AS given FROM system.columns "
-            "WHERE database = currentDatabase() AND table = {table:String} AND default_kind NOT IN ('ALIAS', 'MATERIALIZED')",
+            "WHERE database = currentDatabase() AND table = {table:String} "
+            "AND default_kind NOT IN ('ALIAS', 'MATERIALIZED')",
             table=table.name,
         )
         given = {name: dtype(kind) for name, kind, is_given in columns.iter_rows() if is_given}

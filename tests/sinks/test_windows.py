@@ -14,8 +14,8 @@ from spanloom_sinks.source import Source
 
 NOW = 1_700_000_040_000  # the start of a minute
 LANE = Lane(Source("llm.panes", "panes-id", 0, 0), 0)
-HEADER = {"topic": "llm.spans", "topic_id": "topic-id", "partition": 0, "partitions": 1, "log_clock": NOW, "progress": NOW,
-          "next_offset": 0, "sent": 0, "overflow": [], "revision": 1}  # fmt: skip
+HEADER = {"topic": "llm.spans", "topic_id": "topic-id", "partition": 0, "partitions": 1, "log_clock": NOW,
+          "progress": NOW, "next_offset": 0, "sent": 0, "overflow": [], "revision": 1}  # fmt: skip
 
 
 class Line:
@@ -61,8 +61,14 @@ def messages(traffic, count=3, per=400, offset=0, at=NOW):
         for _ in range(per):
             end = log_time * 1_000_000 - traffic.random.randrange(900_000_000)
             duration = int(traffic.random.lognormvariate(19, 1))
-            llm = {"provider": "openai", "request_model": traffic.random.choice(["gpt-4o", "gpt-4o-mini"]), "usage": "measured",
-                   "input_tokens": 1000, "output_tokens": 100, "time_to_first_token": duration // 3}  # fmt: skip
+            model = traffic.random.choice(["gpt-4o", "gpt-4o-mini"])
+            llm = {
+                "provider": "openai",
+                "request_model": model,
+                "usage": "measured",
+                "time_to_first_token": duration // 3,
+            }
+            llm |= {"input_tokens": 1000, "output_tokens": 100}
             spans.append(traffic.span(kind="llm", llm=llm, start=end - duration, end=end))
         made.append((offset + n, log_time, traffic.encoded(spans, sequence=offset + n)))
     return made
@@ -82,7 +88,8 @@ def totals(store, table):
 
 def of_spans(store):
     return store.query(
-        "SELECT count() AS spans, sum(cost) AS cost, sum(input_tokens) AS tokens, sum(duration) AS duration FROM spans FINAL"
+        "SELECT count() AS spans, sum(cost) AS cost, sum(input_tokens) AS tokens, sum(duration) AS duration "
+        "FROM spans FINAL"
     ).row(0, named=True)
 
 
@@ -183,11 +190,13 @@ def test_a_late_span_counts_in_every_column_as_a_span_on_time(line, store, traff
     def one(end):
         return traffic.span(
             kind="llm", end=end, start=end - 700_000_000, status="error", block_reason="pii", tool_name="t",
-            llm={"provider": "openai", "request_model": "gpt-4o", "usage": "estimated", "input_tokens": 7, "cache_read_tokens": 5,
-                 "cache_write_tokens": 3, "output_tokens": 40, "reasoning_tokens": 2, "time_to_first_token": 90_000_000},
-            prompt={"system_tokens": 1, "instructions_tokens": 2, "few_shot_tokens": 3, "context_tokens": 4, "user_tokens": 5,
-                    "context_truncated": False},
-            retrieval={"k": 2, "documents": [{"id": "a", "score": 0.5, "cited": True}, {"id": "b", "score": None, "cited": False}]},
+            llm={"provider": "openai", "request_model": "gpt-4o", "usage": "estimated", "input_tokens": 7,
+                 "cache_read_tokens": 5, "cache_write_tokens": 3, "output_tokens": 40, "reasoning_tokens": 2,
+                 "time_to_first_token": 90_000_000},
+            prompt={"system_tokens": 1, "instructions_tokens": 2, "few_shot_tokens": 3, "context_tokens": 4,
+                    "user_tokens": 5, "context_truncated": False},
+            retrieval={"k": 2, "documents": [{"id": "a", "score": 0.5, "cited": True},
+                                              {"id": "b", "score": None, "cited": False}]},
             scores=[{"name": "thumbs", "value": 1.0}, {"name": "bad", "value": float("nan")}],
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ up: $(READY) ## Keep the line running for your own services
 	@$(BIN)/spanloom up
 
 test: check ## Check and run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: $(READY) ## Lint, types, import arrows, locks
 	@$(BIN)/ruff check .

@@ -23,7 +23,7 @@ check: $(READY) ## Lint, types, import arrows, locks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-show-timings 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@sh deploy/check-locks.sh
 
 bench: $(READY) ## Measure; one line a figure

@@ -25,6 +25,9 @@ class App(faust.App):  # type: ignore[misc]
     async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
         await self.crash(exc)
 
+    def _create_directories(self) -> None:
+        """Make no folders: Faust keeps tables in them, and there are none."""
+
 
 def credentials(settings: ProcessorSettings) -> Any:
     """What Faust needs for TLS and SASL.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import aiokafka
+import stamina
 from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -98,6 +99,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         points = {tp: Point(found.offset, found.metadata or "") for tp, found in committed.items()}
         return {TP(*tp): (points.get(tp), starts[tp], ends[tp]) for tp in wanted}
 
+    async def log_start(self, tp: TP) -> int:
+        """The first offset that the broker still has of a partition; raises KafkaError when it cannot say."""
+        return await self.call_thread(self._log_start, tp)  # type: ignore[no-any-return]
+
+    async def _log_start(self, tp: TP) -> int:
+        starts = await self._ensure_consumer().beginning_offsets([TopicPartition(*tp)])
+        return int(starts[TopicPartition(*tp)])
+
     async def seek_all(self, positions: Mapping[TP, int]) -> None:
         """Read each partition from its offset on."""
         await self.call_thread(self._seek_all, positions)
@@ -157,6 +166,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def on_buffer_full(self, tp: TP) -> None:
         """Nothing: a full queue makes the fetcher wait, where Faust would stop fetching and sleep for a second."""
+
+    async def log_start(self, tp: TP) -> int:
+        """The first offset that the broker still has of a partition; asks for as long as it takes."""
+        async for attempt in stamina.retry_context(on=KafkaError, attempts=None, timeout=None, wait_max=5.0):
+            with attempt:
+                found = await self._thread.log_start(tp)
+        return found
 
     def idle_since(self, tp: TP, folded: int) -> int | None:
         """Epoch ms at which a fetch was sent that found nothing after `folded`; None where there is or may be more."""

@@ -88,15 +88,24 @@ class Spans:
         spans: pl.DataFrame = derive(flatten(decoded), self._book)
         return spans
 
-    def fold(self, poll: Poll, spans: Sequence[pl.DataFrame]) -> None:
-        """Fold the derived spans of a poll into its partition."""
+    def skips(self, poll: Poll) -> bool:
+        """Whether offsets before a poll were not read: retention took them, or there is no message under them."""
+        held = self._held.get(poll.tp)
+        return held is not None and poll.messages[0][0] > held.partition.next_offset
+
+    def fold(self, poll: Poll, spans: Sequence[pl.DataFrame], log_start: int = 0) -> None:
+        """Fold the derived spans of a poll into its partition.
+
+        `log_start`, of a poll that skips: the log's beginning. Before it messages are lost; offsets after it that
+        nothing was read of are a transaction's marks, or messages that it gave up.
+        """
         held = self._held.get(poll.tp)
         if held is None:
             return
-        first, expected = poll.messages[0][0], held.partition.next_offset
-        if first > expected:
-            log.warning("partition=%s.%d retention took offsets %d to %d unread", *poll.tp, expected, first - 1)
-            held.partition.trim(first)
+        lost_until, expected = min(log_start, poll.messages[0][0]), held.partition.next_offset
+        if lost_until > expected:
+            log.warning("partition=%s.%d retention took offsets %d to %d unread", *poll.tp, expected, lost_until - 1)
+            held.partition.trim(lost_until)
         held.partition.fold(pl.concat([self._none, *spans]), _clock(poll))
 
     def report(self, idle_since: Callable[[TP, int], int | None], now_ns: int) -> Iterator[Report]:

@@ -65,9 +65,10 @@ class Worker:
         """Fold a poll of llm.spans."""
         assignment = self._assignments
         read = await self._read("span_batch", poll, self.spans.derive)
+        log_start = await self.consumer.log_start(poll.tp) if self.spans.skips(poll) else 0
         if assignment != self._assignments:
             return
-        self.spans.fold(poll, [spans for _, spans in read])
+        self.spans.fold(poll, [spans for _, spans in read], log_start)
         for decoded, _ in read:
             self.metrics.read(poll.tp.partition, decoded)
 

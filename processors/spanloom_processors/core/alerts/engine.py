@@ -17,6 +17,7 @@ from spanloom_processors.core.alerts.metrics import Fold
 from spanloom_processors.core.alerts.progress import Progress
 from spanloom_processors.core.alerts.records import KEY_COLUMNS, Alert, Group, Hour, SafePoint, group_of
 from spanloom_processors.core.alerts.requests import Requests
+from spanloom_processors.core.alerts.reread import is_settled, last_words
 from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, read
 from spanloom_processors.core.alerts.rules import PANE_MS, Budget, Rule
 from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, resolve, step
@@ -72,14 +73,18 @@ class Engine:
         offset order. Partition -1 is a tick: only its log time counts. Where one emission of a source partition is
         split over messages, only the last of them may carry the new `progress`.
         """
-        panes = panes.filter(pl.col("start").is_not_null())
+        if panes["start"].null_count():
+            panes = panes.filter(pl.col("start").is_not_null())
+        settled = is_settled(headers, self._progress.judged if self._progress else self._resumed)
+        if settled:
+            panes = last_words(headers, panes, self._progress.clock if self._progress else 0)
         rows = read(panes)
         offsets = panes["offset"].to_list()
         found: list[Alert] = []
         at = 0
         for header in headers.select(_HEADER).iter_rows(named=True):
             end = bisect_right(offsets, header["offset"], lo=at)
-            found += self._message(header, rows[at:end])
+            found += self._message(header, rows[at:end], settled)
             at = end
         return found
 
@@ -119,7 +124,8 @@ class Engine:
         hour = self._versions.oldest_open_hour()
         return windows if hour is None else min(windows, hour)
 
-    def _message(self, header: dict[str, Any], rows: list[Row]) -> list[Alert]:
+    def _message(self, header: dict[str, Any], rows: list[Row], settled: bool) -> list[Alert]:
+        """Fold a message; `settled`: whatever it made true at once is a record already."""
         progress = self._advance(header["offset"], header["log_time"])
         if header["partition"] < 0:
             return self._settle(progress)
@@ -130,14 +136,14 @@ class Engine:
         touched: dict[Touched, None] = {}
         for row in rows:
             touched.update(dict.fromkeys(self._versions.apply(source, header["revision"], row, arrival)))
-        return [*self._early(progress, touched), *self._settle(progress)]
+        return [*self._early(progress, () if settled else touched), *self._settle(progress)]
 
     def _advance(self, offset: int, log_time: int) -> Progress:
         """Move the clock; the first message says from which pane start on everything is read."""
         if self._progress is None:
             self._progress = Progress(self._resumed, log_time)
             self._read_from = 0 if offset == 0 else _reads_from(log_time)
-            self._versions.restore(self._hours, self._read_from)
+            self._versions.restore(self._hours, self._read_from, self._progress.judged + PANE_MS - self._reach)
             self._hours = []
             self._checkpoints.append((offset, log_time))
         self._progress.tick(log_time)

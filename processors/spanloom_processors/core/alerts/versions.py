@@ -72,8 +72,12 @@ class Versions:
         self.ignored = 0
         """Rows so far that came too late even for their hour, or from a future that no pane can be in."""
 
-    def restore(self, hours: Iterable[Hour], until: int) -> None:
-        """Take back closed hours that start before `until`; rows of panes fill the others."""
+    def restore(self, hours: Iterable[Hour], until: int, windows: int) -> None:
+        """Take back closed hours that start before `until`; rows of panes fill the others.
+
+        No window to come has panes that start before `windows`.
+        """
+        self._thin = windows
         kept: dict[tuple[object, ...], Hour] = {}
         for hour in hours:
             if hour["start"] < until:

@@ -20,6 +20,7 @@ from spanloom_processors.alerting import ALERTS, HOURS
 from spanloom_processors.assignment import describe_topics
 from spanloom_processors.core.alerts.rules import Rule, RuleError, parse
 from spanloom_processors.dead_letters import TOPIC as DEAD_LETTERS
+from spanloom_processors.delivery.pagerduty import URL
 from spanloom_processors.delivery.route import Route, default_route
 from spanloom_processors.emit import PANES, TRACES
 from spanloom_processors.metrics import Metrics
@@ -116,7 +117,7 @@ def _listen(settings: ProcessorSettings, metrics: Metrics) -> Any:
 
 def _route(settings: ProcessorSettings) -> Route:
     key = settings.pagerduty_routing_key.reveal()
-    return default_route(settings.alertmanager_url, key, settings.webhook_url)
+    return default_route(settings.alertmanager_url, key, settings.webhook_url, settings.pagerduty_url or URL)
 
 
 def _rules(path: str) -> str:

@@ -27,4 +27,6 @@ class ProcessorSettings(KafkaSettings, frozen=True, kw_only=True):
     """Exit when there is something to read and nothing moved for so long."""
     alertmanager_url: str = ""
     pagerduty_routing_key: Secret = Secret("")
+    pagerduty_url: str = ""
+    """Where PagerDuty's Events API answers, of an account outside the US region."""
     webhook_url: str = ""

@@ -4,7 +4,11 @@ import socket
 
 import pytest
 from click.testing import CliRunner
+from spanloom_processors.commands import _route as route
 from spanloom_processors.commands import processor
+from spanloom_processors.delivery.pagerduty import URL, PagerDuty
+from spanloom_processors.settings import ProcessorSettings
+from spanloom_schemas.settings import Secret
 
 
 def run(**environment: str) -> tuple[int, str]:
@@ -20,6 +24,7 @@ def run(**environment: str) -> tuple[int, str]:
         ({"SPANLOOM_PROCESSOR_GRUOP": "x"}, "SPANLOOM_PROCESSOR_GROUP"),
         ({"SPANLOOM_RULES_FILE": "/nowhere/rules.yaml"}, "/nowhere/rules.yaml"),
         ({"SPANLOOM_ALERTMANAGER_URL": "alertmanager:9093"}, "http"),
+        ({"SPANLOOM_PAGERDUTY_URL": "pagerduty"}, "PagerDuty"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_in_one_line(environment, said):
@@ -27,6 +32,15 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_line(environment, said):
     assert code == 1
     assert said in output
     assert len(output.strip().splitlines()) == 1
+
+
+def test_pages_go_where_the_settings_say(monkeypatch):
+    urls = []
+    monkeypatch.setattr(PagerDuty, "__init__", lambda pager, key, url: urls.append(url))
+    key = Secret("0123456789abcdef0123456789abcdef")
+    route(ProcessorSettings(pagerduty_routing_key=key, pagerduty_url="http://127.0.0.1:1/v2/enqueue"))
+    route(ProcessorSettings(pagerduty_routing_key=key))
+    assert urls == ["http://127.0.0.1:1/v2/enqueue", URL]
 
 
 def test_missing_topics_are_named_in_one_line(bare):

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from spanloom_schemas.frames.splice import Decoded
 
 from spanloom_processors.commits import Commits
+from spanloom_processors.core.alerts.engine import Engine
 from spanloom_processors.model_totals import ModelTotals
 from spanloom_processors.spans import Report
 from spanloom_processors.watchdog import Vital
@@ -44,6 +45,8 @@ class Metrics:
         self.overflow = counter("overflow_spans", "Spans that a bound moved elsewhere.", "partition", "reason")
         self.commits = counter("commits", "Commits, by outcome.", "outcome")
         self.deliveries = counter("alert_deliveries", "Deliveries of alerts.", "route", "outcome")
+        self.ignored = counter("ignored_rows", "Rows of llm.panes that changed no sum of a rule.", "reason")
+        self.groups = counter("alert_overflow_rows", "Rows of llm.panes that rules add up as the group `other`.")
         self.lag = gauge("lag", "Messages not yet read.", "topic", "partition")
         self.freshness = gauge(
             "freshness_seconds", "How far the last emission of a partition is behind now.", "partition"
@@ -94,6 +97,12 @@ class Metrics:
         """Deliveries of alerts so far, by target and outcome."""
         for (target, outcome), so_far in list(counts.items()):
             self.deliveries.labels(target, outcome).inc(self._more((id(counts), target, outcome), so_far))
+
+    def judged(self, engine: Engine) -> None:
+        """What the rules left out or put together so far."""
+        for reason, so_far in engine.ignored().items():
+            self.ignored.labels(reason).inc(self._more((id(engine), reason), so_far))
+        self.groups.inc(self._more((id(engine), "other"), engine.moved()))
 
     def forget(self) -> None:
         """All partitions were taken away."""

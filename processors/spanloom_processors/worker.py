@@ -125,6 +125,7 @@ class Worker:
         await self.emit()
         await self._tick(int(time.time() * 1000))
         self._notified()
+        self.metrics.judged(self.alerting.engine)
         self.metrics.progress(self.consumer.vitals(), self.consumer.commits)
 
     async def emit(self) -> None:

@@ -77,7 +77,9 @@ class Engine:
             panes = panes.filter(pl.col("start").is_not_null())
         settled = is_settled(headers, self._progress.judged if self._progress else self._resumed)
         if settled:
+            told = panes.height
             panes = last_words(headers, panes, self._progress.clock if self._progress else 0)
+            self._versions.ignored["replaced"] += told - panes.height
         rows = read(panes)
         offsets = panes["offset"].to_list()
         found: list[Alert] = []
@@ -103,6 +105,14 @@ class Engine:
         """Hours closed since the last call. Before they are flushed, `safe()` must not be committed."""
         closed, self._closed = self._closed, []
         return closed
+
+    def ignored(self) -> dict[str, int]:
+        """Rows of panes so far that changed no sum, by why (`versions.IGNORED`): replays and versions overtaken."""
+        return dict(self._versions.ignored)
+
+    def moved(self) -> int:
+        """Rows of panes so far that a question added up as the group `other`: their pane had too many groups."""
+        return self._versions.moved
 
     def safe(self) -> SafePoint | None:
         """The point from which a restart rebuilds this state: commit it for llm.panes; None: nothing folded yet."""

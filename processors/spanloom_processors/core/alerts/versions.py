@@ -15,6 +15,9 @@ Source = tuple[str, int]
 """Topic id and partition that a pane's spans came from."""
 AHEAD_MS = 60_000
 """A pane that starts further ahead of the clock is none of ours: spans so far ahead are late rows."""
+IGNORED = ("replaced", "late_again", "too_old", "too_new")
+"""Why a row changes no sum: a version at least as true is known; a late row was seen before; its pane is too old even
+for its hour, or in a future that no pane can be in."""
 Touched = tuple[Series, Group, int]
 """A sum that changed: question, group, pane start."""
 
@@ -69,8 +72,8 @@ class Versions:
         self._floor = 0  # rows of panes before it count nowhere
         self._thin = 0  # sketches before it are in no window any more
         self._closed = 0  # hours before it are records, not sums of panes
-        self.ignored = 0
-        """Rows so far that came too late even for their hour, or from a future that no pane can be in."""
+        self.ignored = dict.fromkeys(IGNORED, 0)
+        """Rows so far that changed no sum, by why."""
 
     def restore(self, hours: Iterable[Hour], until: int, windows: int) -> None:
         """Take back closed hours that start before `until`; rows of panes fill the others.
@@ -102,16 +105,18 @@ class Versions:
         """Count a row of a message; return which sums changed. `arrival`: the pane in which late rows count."""
         if row.late is not None:
             if not self._late.setdefault(source, _LateRows()).first(row.late, row.key):
+                self.ignored["late_again"] += 1
                 return []
             row.start = arrival
             self._arrived.setdefault(arrival, []).append(row)
             return self._count(row, row.counts)
         if not self._floor <= row.start <= arrival + AHEAD_MS:
-            self.ignored += 1
+            self.ignored["too_old" if row.start < self._floor else "too_new"] += 1
             return []
         pane = self._pane(source, revision, row.start)
         old = pane.rows.get(row.key)
         if revision < pane.revision or (old and old.counts[0] >= row.counts[0]):
+            self.ignored["replaced"] += 1
             return []
         pane.rows[row.key] = row
         return self._count(row, tuple(map(sub, row.counts, old.counts)) if old else row.counts)
@@ -142,6 +147,11 @@ class Versions:
             if series.hourly and open_hour:
                 series.hour(hour, group).add(start, change)
         return touched
+
+    @property
+    def moved(self) -> int:
+        """Rows so far whose group was one too many for a question, and was counted as `other`."""
+        return sum(series.moved for series in self.series.values())
 
     def _rows(self, start: int) -> Iterable[Row]:
         for pane in self._panes.get(start, {}).values():

@@ -84,6 +84,8 @@ class Series:
         self._wanted = {rule.metric.of for rule in rules if rule.metric.fold is Fold.QUANTILE}
         self.hourly = any(isinstance(rule.condition, Band | Budget) for rule in rules)
         self.early = [rule for rule in rules if rule.early]
+        self.moved = 0
+        """Changes so far of groups past GROUPS, added up as `other`."""
         self.panes: dict[int, dict[Group, list[int]]] = {}
         self.hours: dict[int, dict[Group, HourSum]] = {}
         self._sketches: dict[int, dict[Group, dict[str, Sketch]]] = {}
@@ -100,6 +102,7 @@ class Series:
         """Add what changed in the counts of a pane; return the group that it went to."""
         groups = self.panes.setdefault(start, {})
         kept = self._admitted(groups, group)
+        self.moved += kept != group
         groups[kept] = list(map(add, groups.get(kept, ZERO), change))
         self._sketches.pop(start, None)
         self._rows.pop(start, None)

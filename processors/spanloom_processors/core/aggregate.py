@@ -137,6 +137,8 @@ def worst(spans: pl.DataFrame) -> pl.DataFrame:
     """Spans with `group` as `WORST`."""
     parts = []
     for why, (value, marked) in _WHY.items():
+        if marked and not spans[marked].any():
+            continue
         found = spans.select("group", _IDENTITY, why=pl.lit(why), value=value)
         if marked:
             found = found.filter(spans[marked])

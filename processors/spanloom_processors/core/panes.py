@@ -241,7 +241,7 @@ class Panes:
         self._changed -= groups
         for start in [start for start in self._groups if start + PANE_MS <= frontier]:
             del self._groups[start], self._hashes[start], self._first[start]
-        self._ids = [ids for ids in self._ids if ids.select((pl.col("start") + PANE_MS > frontier).any()).item()]
+        self._ids = [ids for ids in self._ids if (ids["start"].max() or 0) + PANE_MS > frontier]  # type: ignore[operator]
         self._labels = {(start, fact): names for (start, fact), names in self._labels.items() if start in self._groups}
         if groups:
             gone = pl.DataFrame({"group": list(groups)}, schema={"group": pl.Int64})

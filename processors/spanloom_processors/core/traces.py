@@ -24,6 +24,8 @@ IDLE_MS = 30_000
 AGE_MS = 30_000
 
 _FRAMES = 8
+_SMALL = 1_000
+"""Held spans that are copied in less time than polars takes to be asked once more."""
 _ROOT = (pl.col("parent_id").is_null() & (pl.col("kind") != "feedback")).alias("root")
 _TRACE = pl.col("ordinal").first().over("trace_id").alias("trace")
 
@@ -229,7 +231,10 @@ class Traces:
 
     def _of(self, numbers: pl.DataFrame) -> pl.DataFrame:
         """The held spans of some segments, in the order of the log."""
-        parts = [held.join(numbers, on="segment", how="semi", maintain_order="left") for held in self._held]
+        held = self._held
+        if sum(each.height for each in held) <= _SMALL:
+            held = [pl.concat(held, rechunk=True)]
+        parts = [each.join(numbers, on="segment", how="semi", maintain_order="left") for each in held]
         # Sorting and joining frames of many chunks is up to ten times slower.
         return pl.concat(parts, rechunk=True)
 

@@ -143,6 +143,7 @@ def test_an_assignment_tells_the_commit_the_bounds_and_the_topic_s_identity(kafk
             await until(lambda: worker.events)
             worker.consumer.commits.declare(TP(topic, 0), Point(8, "note"))
         async with running(kafka, topic, f"g-{topic}") as again:
+            assert await again.consumer.log_start(TP(topic, 0)) == 4
             return worker.owner.assignments, again.owner.assignments
 
     first, second = [found[-1][TP(topic, 0)] for found in asyncio.run(scenario())]

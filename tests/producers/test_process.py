@@ -29,7 +29,8 @@ def run(code: str, bootstrap: str, **environment: str) -> tuple[str, subprocess.
     """Run a service; return its name and how it ended."""
     service = uuid.uuid4().hex
     env = {**os.environ, "SPANLOOM_KAFKA_BOOTSTRAP": bootstrap, "SPANLOOM_SERVICE": service, **environment}
-    command = [sys.executable, "-c", START + MAKE + code]
+    forks_are_meant = "ignore:This process:DeprecationWarning"  # Python 3.12 and later warn of them
+    command = [sys.executable, "-W", forks_are_meant, "-c", START + MAKE + code]
     return service, subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 

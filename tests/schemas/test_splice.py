@@ -1,3 +1,4 @@
+import math
 import random
 import struct
 from collections.abc import Callable
@@ -154,10 +155,22 @@ def test_broken_messages_die_alone_and_for_the_reason_the_codec_gives(name: str,
     values = [broken(chance, value) if chance.random() < 0.5 else value for value in whole * 3]
     for offset, found in verdicts(name, values).items():
         expected = oracle(name, values[offset])
-        if found != expected:
+        if comparable(found) != comparable(expected):
             assert isinstance(found, dict)
             assert isinstance(expected, str)
-            assert found == verdicts(name, [values[offset]])[0]
+            assert comparable(found) == comparable(verdicts(name, [values[offset]])[0])
+
+
+def comparable(datum: Any) -> Any:
+    """The datum with a word in place of each NaN: a flipped bit makes one easily, and none equals another."""
+    match datum:
+        case dict():
+            return {key: comparable(value) for key, value in datum.items()}
+        case list():
+            return [comparable(value) for value in datum]
+        case float() if math.isnan(datum):
+            return "NaN"
+    return datum
 
 
 def broken(chance: random.Random, value: bytes) -> bytes:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +27,7 @@ from spanloom_schemas.frames import splice
 from spanloom_schemas.prices.book import Book
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks.rows import spans as rows
+from spanloom_sinks.rows.columns import encoded
 from spanloom_sinks.source import Source
 from spanloom_sinks.store import Store
 from spanloom_stack import services
@@ -93,9 +95,9 @@ def reference(url: str) -> tuple[float, float]:
     store, table = Store(ClickHouseSettings(clickhouse_url=url)), "reference"
     store.command(f"CREATE TABLE {table} AS spans")
     decoded = splice.decode("span_batch", messages)
-    ready = rows.rows(decoded, Source("llm.spans", "reference", 0, 0), Book.load())
+    ready = encoded(rows.rows(decoded, Source("llm.spans", "reference", 0, 0), Book.load()), *rows.LABELS)
     decodes = [timed(lambda: splice.decode("span_batch", messages)) for _ in range(5)]
-    inserts = [timed(lambda: store.insert(table, ready)) for _ in range(5)]
+    inserts = [timed(partial(store.insert, table, ready, f"{n}")) for n in range(5)]
     store.close()
     return median(decodes) / BLOCK * 1e6, median(inserts) / BLOCK * 1e6
 

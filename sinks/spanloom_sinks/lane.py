@@ -9,7 +9,7 @@ from spanloom_schemas.frames.splice import Message
 from spanloom_sinks.pending import Mark
 from spanloom_sinks.source import Source
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 16 << 20
 BUFFER_BYTES = 2 * BLOCK_BYTES
 
 

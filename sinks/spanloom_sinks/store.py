@@ -82,6 +82,8 @@ def _silent(column: pl.Series) -> bool:
         return True
     if column.dtype == pl.String:
         return column.str.len_bytes().max() == 0
+    if isinstance(column.dtype, pl.Enum):
+        return column.dtype.categories.str.len_bytes().max() == 0
     if column.dtype == pl.Boolean:
         return not column.any()
     return isinstance(column.dtype, pl.List) and column.list.len().max() == 0

@@ -17,12 +17,17 @@ class Table(NamedTuple):
 
     name: str
     rows: Callable[[Decoded, Source], pl.DataFrame]
+    labels: tuple[str, ...] = ()
+    """Columns of text that are to be sent dictionary-encoded."""
 
 
 def tables(book: Book) -> Mapping[str, tuple[Table, ...]]:
     """Tables by topic, in the order in which a block is written to them."""
     return {
-        "llm.spans": (Table("spans", partial(spans.rows, book=book)), Table("batches", batches.rows)),
+        "llm.spans": (
+            Table("spans", partial(spans.rows, book=book), spans.LABELS),
+            Table("batches", batches.rows),
+        ),
         "llm.traces": (Table("traces", traces.rows),),
         "llm.panes": (Table("panes", panes.rows),),
         "llm.alerts": (Table("alerts", alerts.rows),),

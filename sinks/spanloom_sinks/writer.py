@@ -12,6 +12,7 @@ from spanloom_sinks.decode import decode
 from spanloom_sinks.lane import Block
 from spanloom_sinks.metrics import Metrics
 from spanloom_sinks.pending import token
+from spanloom_sinks.rows.columns import encoded
 from spanloom_sinks.store import Store
 from spanloom_sinks.tables import Table
 
@@ -38,7 +39,7 @@ class Writer:
         for letter in decoded.dead:
             self._metrics.dead.labels(block.source.topic, letter.reason).inc()
         tables = self._tables[block.source.topic]
-        block.rows = [(table.name, table.rows(decoded, block.source)) for table in tables]
+        block.rows = [(table.name, encoded(table.rows(decoded, block.source), *table.labels)) for table in tables]
 
     def write(self, block: Block) -> None:
         """Write what of the block is still to be written. Raises StoreError; call again then."""

@@ -31,6 +31,13 @@ TEXTS = (
     *("provider", "request_model", "response_model", "model", "model_version", "service_tier", "usage"),
     *("cost_status", "price_version", "tool_name", "block_reason", "input_hash", "output_hash", "input", "output"),
 )
+LABELS = (
+    *("name", "kind", "otel_kind", "status", "error_type", "service", "environment", "host", "version", "producer"),
+    *("tenant", "experiment", "run_id", "dataset_id", "prompt_id", "prompt_version", "provider", "request_model"),
+    *("response_model", "model", "model_version", "service_tier", "usage", "cost_status", "price_version"),
+    *("tool_name", "block_reason", "topic_id"),
+)
+"""Those of few values a block, LowCardinality in the table."""
 FLAGS = ("parent_remote", "request", "error", "context_truncated", "cached", "blocked")
 NUMBERS = (
     *("system_tokens", "instructions_tokens", "few_shot_tokens", "context_tokens", "user_tokens", "max_tokens"),

@@ -208,3 +208,22 @@ def test_a_late_span_counts_in_every_column_as_a_span_on_time(line, store, traff
     rows = store.query("SELECT * EXCEPT (start, revision, worst) FROM panes_1m FINAL ORDER BY start")
     assert rows.height == 2
     assert rows.row(0) == rows.row(1)
+
+
+def test_an_unknown_cost_is_null_in_the_views_and_a_known_part_stands_beside_the_unpriced(line, store, traffic):
+    def call(model):
+        llm = {"provider": "openai", "request_model": model, "usage": "measured", "input_tokens": 1000}
+        llm |= {"output_tokens": 100}
+        return traffic.span(kind="llm", llm=llm, end=NOW * 10**6)
+
+    log = [(0, NOW, traffic.encoded([call("gpt-4o"), call("a model without a price")]))]
+    line.spans(log)
+    line.panes(log)
+    line.roll_up()
+    by_model = "SELECT model, dollars, unpriced FROM {view} ORDER BY model"
+    for view in ("windows_1m", "windows_1h", "cost_per_minute", "cost_per_1k_tokens"):
+        unknown, known = store.query(by_model.format(view=view)).iter_rows()
+        assert unknown == ("a model without a price", None, 1)
+        assert known == ("gpt-4o", 0.0035, 0)
+    assert store.query("SELECT dollars, unpriced FROM services_1m").row(0) == (0.0035, 1)
+    assert store.query("SELECT knownDollars(0, 0), knownDollars(NULL, 0)").row(0) == (0, None)

@@ -1,4 +1,4 @@
--- Windows by pane key; latencies in ms, cost in dollars. To merge keys, merge sketches (as the views of services do), never quantiles.
+-- Windows by pane key; latencies in ms, cost in dollars (see knownDollars). To merge keys, merge sketches (as the views of services do), never quantiles.
 CREATE OR REPLACE VIEW windows_1m AS
 SELECT
     t.start AS window,
@@ -21,7 +21,7 @@ SELECT
     sum(t.cited) AS cited,
     sum(t.unpriced) AS unpriced,
     sum(t.estimated) AS estimated,
-    sum(t.cost) / 1e9 AS dollars,
+    knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars,
     dollars * 60 / 60 AS dollars_per_minute,
     errors / spans AS error_rate,
     blocks / spans AS block_rate,
@@ -61,7 +61,7 @@ SELECT
     sum(t.cited) AS cited,
     sum(t.unpriced) AS unpriced,
     sum(t.estimated) AS estimated,
-    sum(t.cost) / 1e9 AS dollars,
+    knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars,
     dollars * 60 / 300 AS dollars_per_minute,
     errors / spans AS error_rate,
     blocks / spans AS block_rate,
@@ -101,7 +101,7 @@ SELECT
     sum(t.cited) AS cited,
     sum(t.unpriced) AS unpriced,
     sum(t.estimated) AS estimated,
-    sum(t.cost) / 1e9 AS dollars,
+    knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars,
     dollars * 60 / 3600 AS dollars_per_minute,
     errors / spans AS error_rate,
     blocks / spans AS block_rate,

@@ -1,15 +1,16 @@
--- Cost in dollars. An unpriced span costs an unknown amount: its count stands beside every sum.
+-- Cost in dollars. An unpriced span costs an unknown amount: their number stands beside every sum, which is then a lower bound,
+-- or NULL where nothing is known. `unpriced_share`: of the requests, those with such a span.
 CREATE OR REPLACE VIEW cost_per_minute AS
 SELECT
     start AS minute, environment, service, tenant, model,
-    sum(cost) / 1e9 AS dollars, sum(t.unpriced) AS unpriced, sum(t.spans) AS spans
+    knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars, sum(t.unpriced) AS unpriced, sum(t.spans) AS spans
 FROM panes_1m AS t FINAL
 GROUP BY minute, environment, service, tenant, model;
 
 CREATE OR REPLACE VIEW cost_per_1k_tokens AS
 SELECT
     start AS minute, environment, service, model,
-    sum(cost) / 1e9 AS dollars,
+    knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars,
     sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens + reasoning_tokens) AS tokens,
     if(tokens = 0, NULL, dollars * 1000 / tokens) AS dollars_per_1k_tokens,
     sum(t.unpriced) AS unpriced
@@ -19,8 +20,8 @@ GROUP BY minute, environment, service, model;
 CREATE OR REPLACE VIEW cost_per_request AS
 SELECT
     toStartOfMinute(start) AS minute, environment, service,
-    count() AS requests, sum(cost) / 1e9 AS dollars, dollars / requests AS dollars_per_request,
-    max(cost) / 1e9 AS dearest, sum(t.unpriced) AS unpriced
+    count() AS requests, knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars, dollars / requests AS dollars_per_request,
+    max(knownDollars(t.cost, t.unpriced)) AS dearest, sum(t.unpriced) AS unpriced, countIf(t.unpriced > 0) / requests AS unpriced_share
 FROM traces AS t FINAL
 WHERE NOT superseded
 GROUP BY minute, environment, service;
@@ -28,9 +29,9 @@ GROUP BY minute, environment, service;
 CREATE OR REPLACE VIEW cost_per_user AS
 SELECT
     toStartOfHour(start) AS hour, environment, tenant, user,
-    count() AS requests, sum(cost) / 1e9 AS dollars, dollars / requests AS dollars_per_request,
+    count() AS requests, knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars, dollars / requests AS dollars_per_request,
     sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens + reasoning_tokens) AS tokens,
-    sum(t.unpriced) AS unpriced
+    sum(t.unpriced) AS unpriced, countIf(t.unpriced > 0) / requests AS unpriced_share
 FROM traces AS t FINAL
 WHERE NOT superseded AND user != ''
 GROUP BY hour, environment, tenant, user;
@@ -39,9 +40,9 @@ GROUP BY hour, environment, tenant, user;
 CREATE OR REPLACE VIEW cost_per_pipeline AS
 SELECT
     toStartOfHour(start) AS hour, environment, service, name AS pipeline,
-    count() AS requests, sum(cost) / 1e9 AS dollars, dollars / requests AS dollars_per_request,
+    count() AS requests, knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars, dollars / requests AS dollars_per_request,
     sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens + reasoning_tokens) AS tokens,
-    sum(t.unpriced) AS unpriced, countIf(status = 'error') AS failed, countIf(blocks > 0) AS blocked
+    sum(t.unpriced) AS unpriced, countIf(t.unpriced > 0) / requests AS unpriced_share, countIf(status = 'error') AS failed, countIf(blocks > 0) AS blocked
 FROM traces AS t FINAL
 WHERE NOT superseded
 GROUP BY hour, environment, service, pipeline;

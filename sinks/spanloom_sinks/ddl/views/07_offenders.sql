@@ -5,7 +5,7 @@ SELECT
     sum(t.spans) AS spans,
     sum(input_tokens + cache_read_tokens + cache_write_tokens) AS tokens_in, tokens_in / spans AS tokens_in_per_span,
     sum(output_tokens + reasoning_tokens) AS tokens_out,
-    sum(cost) / 1e9 AS dollars,
+    knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars, sum(t.unpriced) AS unpriced,
     sketchQuantile(0.95, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p95_ms
 FROM panes_1m AS t FINAL
 WHERE prompt_id != '' AND kind = 'llm'

@@ -102,7 +102,8 @@ def sql(statement: str, form: str | None) -> None:
     elif form == "csv":
         click.echo(export.csv_text(answer), nl=False)
     else:
-        _console().print(tables.answer(answer, _SHOWN_ROWS))
+        console = _console()
+        console.print(tables.answer(answer, _SHOWN_ROWS, console))
 
 
 def _console() -> Console:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +12,7 @@ from spanloom_viewer import wording
 from spanloom_viewer.export import plain
 from spanloom_viewer.model import Alert, Answer, Trace
 
+_UNBOUNDED = 100_000  # columns: as wide as a table likes to be
 _STATES = {"firing": 0, "pending": 1, "resolved": 2}
 _STYLES = {"firing": "bold red", "pending": "yellow", "resolved": "green"}
 
@@ -19,8 +20,10 @@ _STYLES = {"firing": "bold red", "pending": "yellow", "resolved": "green"}
 def traces(found: Sequence[Trace]) -> Table:
     """One line a trace, in the order given; a narrow terminal cuts the columns on the right."""
     table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    for column, width in (("trace", 32), ("started, UTC", 14), ("took", 7), ("cost", 9)):
-        table.add_column(column, min_width=width, no_wrap=True, justify="left" if width > 9 else "right")
+    for column, width in (("trace", 32), ("started, UTC", 14), ("took", 7), ("cost", 11)):
+        table.add_column(
+            column, min_width=width, no_wrap=True, justify="right" if column in ("took", "cost") else "left"
+        )
     for column in ("service, name", "", "tokens", "spans"):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
     for trace in found:
@@ -28,7 +31,7 @@ def traces(found: Sequence[Trace]) -> Table:
             wording.clean(trace.trace_id, 32),
             wording.moment(trace.start)[5:19],
             wording.duration(trace.duration),
-            wording.dollars(trace.cost),
+            wording.dollars(trace.cost, trace.unpriced),
             Text(f"{wording.clean(trace.service, 24)}  {wording.clean(trace.name, 40)}"),
             _troubles(trace),
             f"{wording.count(trace.input_tokens)}→{wording.count(trace.output_tokens)}",
@@ -84,8 +87,35 @@ def amount(value: float | None, unit: str) -> str:
     return f"{value:,.6g} {wording.clean(unit, 20)}".rstrip()
 
 
-def answer(found: Answer, limit: int) -> RenderableType:
-    """Columns and the first `limit` rows as they came, and how many more there are."""
+def answer(found: Answer, limit: int, console: Console) -> RenderableType:
+    """The first `limit` rows as a table or, where it would not fit, a column a line; and how many more there are."""
+    shown = _table(found, limit)
+    if console.measure(shown, options=console.options.update(max_width=_UNBOUNDED)).maximum > console.width:
+        shown = _vertical(found, limit)
+    if len(found.rows) <= limit:
+        return shown
+    return Group(
+        shown,
+        Text(
+            f"{wording.several(len(found.rows) - limit, 'more row')}; --json and --csv write them all", style="yellow"
+        ),
+    )
+
+
+def _vertical(found: Answer, limit: int) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
+    rows = found.rows[:limit]
+    for number, row in enumerate(rows, 1):
+        if len(rows) > 1:
+            grid.add_row(Text(f"row {number:,}", style="bold"))
+        for column, value in zip(found.columns, row, strict=True):
+            grid.add_row(Text(f"{wording.clean(column, 60)}:", style="dim"), _cell(value))
+    return grid
+
+
+def _table(found: Answer, limit: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, padding=(0, 1), show_edge=False)
     for column in found.columns:
         table.add_column(Text(wording.clean(column, 60)), overflow="fold")
@@ -94,9 +124,7 @@ def answer(found: Answer, limit: int) -> RenderableType:
     for shown, values in zip(table.columns, zip(*found.rows, strict=True), strict=False):
         if all((isinstance(value, int | float) and not isinstance(value, bool)) or value is None for value in values):
             shown.justify = "right"
-    if len(found.rows) <= limit:
-        return table
-    return Group(table, Text(f"{len(found.rows) - limit:,} more rows; --json and --csv write them all", style="yellow"))
+    return table
 
 
 def _cell(value: object) -> Text:

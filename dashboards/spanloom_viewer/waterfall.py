@@ -114,7 +114,7 @@ def _notes(row: Row) -> Text:
         notes.append("cached ", style="dim")
     if span.documents:
         cited = f", {span.cited} cited" if span.cited else ""
-        notes.append(f"{span.documents} documents{cited} ", style="dim")
+        notes.append(f"{wording.several(span.documents, 'document')}{cited} ", style="dim")
     return notes
 
 
@@ -124,13 +124,14 @@ def _head(trace: Trace | None, spans: Sequence[Span]) -> Text:
         return Text.assemble(
             (wording.clean(first.name), "bold"),
             f"  {wording.clean(first.service)}  {wording.moment(first.start)}\n",
-            (f"{len(spans)} spans so far: this trace is not assembled yet", "yellow"),
+            (f"{wording.several(len(spans), 'span')} so far: this trace is not assembled yet", "yellow"),
         )
     state = trace.state if not trace.reason else f"{trace.state} ({wording.clean(trace.reason)})"
     facts = [
-        f"{trace.spans} spans",
+        wording.several(trace.spans, "span"),
         f"{wording.count(trace.input_tokens)}→{wording.count(trace.output_tokens)} tokens",
-        wording.dollars(trace.cost) + (f" ({trace.unpriced} spans unpriced)" if trace.unpriced else ""),
+        f"cost {wording.dollars(trace.cost, trace.unpriced)}"
+        + (f" ({wording.several(trace.unpriced, 'span')} unpriced)" if trace.unpriced else ""),
         *([f"first token {wording.duration(trace.ttft)}"] if trace.ttft is not None else []),
         *(f"{name} {wording.clean(value, 60)}" for name, value in _who(trace) if value),
     ]
@@ -154,8 +155,7 @@ def _who(trace: Trace) -> tuple[tuple[str, str | None], ...]:
 
 def _legend(path: frozenset[str], rows: Sequence[Row]) -> list[Text]:
     on_path = sum(row.span.span_id in path for row in rows)
-    return (
-        [Text(f"● the critical path: {on_path} of {len(rows)} spans decide how long it took", style="dim")]
-        if on_path
-        else []
-    )
+    if not on_path:
+        return []
+    of = f"{on_path} of {wording.several(len(rows), 'span')} {'decides' if on_path == 1 else 'decide'}"
+    return [Text(f"● the critical path: {of} how long it took", style="dim")]

@@ -38,12 +38,18 @@ def _three_figures(value: float) -> str:
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
-def dollars(nano: int | None) -> str:
-    """An unknown cost is a question mark, never 0."""
-    if nano is None:
-        return "$?"
+def dollars(nano: int | None, unpriced: int = 0) -> str:
+    """A cost beside which `unpriced` spans have no price: unknown is never 0, a part that is known is a lower bound."""
+    if nano is None or (unpriced and not nano):
+        return "unknown"
     value = nano / 1e9
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.{6 if value >= 0.0001 else 9}f}"
+    text = f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.{6 if value >= 0.0001 else 9}f}"
+    return f"≥ {text}" if unpriced else text
+
+
+def several(number: int, what: str) -> str:
+    """1 span, 2 spans."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def count(number: int | None) -> str:

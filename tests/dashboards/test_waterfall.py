@@ -89,7 +89,16 @@ def test_errors_blocks_and_orphans_are_said():
 
 
 def test_an_unknown_cost_is_never_zero():
-    assert "$?" in line(shown(trace(cost=None), [span("a", None, "x", "llm", 0, 9, cost_status="unpriced")]), "x")
+    unpriced = [span("a", None, "x", "llm", 0, 9, cost_status="unpriced")]
+    text = shown(trace(cost=0, unpriced=1, spans=1), unpriced)
+    assert "unknown" in line(text, "x")
+    assert "1 span · " in text
+    assert "cost unknown (1 span unpriced)" in text
+    assert "$0.00" not in text
+
+
+def test_a_cost_known_in_part_is_a_lower_bound():
+    assert "cost ≥ $0.123456 (2 spans unpriced)" in shown(trace(unpriced=2), SPANS)
 
 
 def test_a_trace_that_is_not_assembled_is_shown_and_said_to_be_so():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from spanloom_processors.core.alerts import rules
 from spanloom_stack.demo import checks, incidents, live, pager, run
-from spanloom_stack.demo.reading import Load
+from spanloom_stack.demo.reading import Load, Pane
 
 NOW = 1_790_000_000.0
 
@@ -106,3 +106,11 @@ def test_the_load_is_read_line_by_line_as_it_is_written(tmp_path):
 def test_a_spark_reaches_from_zero_to_the_highest():
     assert live.spark([0, 1, 8]) == "▁▂█"
     assert live.spark([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("dollars", "unpriced", "said"), [(0.0, 0, "$0.000"), (None, 2, "unknown"), (1.25, 1, "≥ $1.250")]
+)
+def test_an_unknown_cost_is_not_shown_as_zero(dollars, unpriced, said):
+    shown = live._rows([Pane(0, 1.0, 2.0, dollars, unpriced, 3, None)])
+    assert [text for name, text, _ in shown if name == "cost/min"] == [said]

@@ -78,13 +78,19 @@ def _rows(panes: Sequence[Pane]) -> list[tuple[str, str, list[float]]]:
         ("requests/s", f"{last.requests / 10:.1f}", [pane.requests for pane in shown]),
         ("p50", _ms(last.p50), [pane.p50 or 0 for pane in shown]),
         ("p95", _ms(last.p95), [pane.p95 or 0 for pane in shown]),
-        ("cost/min", f"${last.dollars:.3f}", [pane.dollars for pane in shown]),
+        ("cost/min", _dollars(last), [pane.dollars or 0 for pane in shown]),
         (
             "blocked",
             "–" if last.blocked is None else f"{100 * last.blocked:.0f} %",
             [pane.blocked or 0 for pane in shown],
         ),
     ]
+
+
+def _dollars(pane: Pane) -> str:
+    if pane.dollars is None:
+        return "unknown"
+    return f"{'≥ ' if pane.unpriced else ''}${pane.dollars:.3f}"
 
 
 def _ms(value: float | None) -> str:

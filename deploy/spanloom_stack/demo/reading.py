@@ -13,7 +13,8 @@ SELECT
     toUnixTimestamp(t.start) AS start,
     sketchQuantile(0.5, sumMapIf(t.duration_sketch.index, t.duration_sketch.count, entry)) / 1e6 AS p50,
     sketchQuantile(0.95, sumMapIf(t.duration_sketch.index, t.duration_sketch.count, entry)) / 1e6 AS p95,
-    6 * sum(t.cost) / 1e9 AS dollars,
+    6 * knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars,
+    sum(t.unpriced) AS unpriced,
     sumIf(t.spans, entry) AS requests,
     if(requests = 0, NULL, sum(t.blocks) / requests) AS blocked
 FROM panes AS t FINAL
@@ -30,7 +31,8 @@ class Pane:
     start: int
     p50: float | None
     p95: float | None
-    dollars: float
+    dollars: float | None  # None: nothing is known
+    unpriced: int  # spans without a price: dollars is then a lower bound
     requests: int
     blocked: float | None
 

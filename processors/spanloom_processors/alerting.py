@@ -6,7 +6,7 @@ from typing import Any
 
 from faust.types import TP
 from spanloom_schemas import codec
-from spanloom_schemas.codec import CodecError
+from spanloom_schemas.codec import CodecError, Registry
 from spanloom_schemas.frames.splice import Decoded
 
 from spanloom_processors.commits import Point
@@ -26,15 +26,16 @@ PANES_TP = TP(PANES, 0)
 class Alerting:
     """The rule engine of this worker, which is made anew at every assignment of partitions."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], registry: Registry | None = None) -> None:
         self._rules = rules
+        self._registry = registry
         self.engine = Engine(rules)
 
     def restore(self, alerts: Iterable[Record], hours: Iterable[Record], committed: Point | None) -> None:
         """Begin from the records of llm.alerts and llm.hours and the group's commit of llm.panes."""
         judged = SafePoint.judged_from(committed.metadata if committed else None)
         self.engine = Engine(self._rules)
-        self.engine.restore(readable(alerts), readable(hours), judged)
+        self.engine.restore(readable(alerts, self._registry), readable(hours, self._registry), judged)
 
     def fold_panes(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.panes; returns what is to be stored before `point()` may be committed."""
@@ -62,10 +63,10 @@ def _alert(alert: Alert) -> Outgoing:
     return Outgoing(ALERTS, 0, alert_key(alert), codec.encode("alert", dict(alert)))
 
 
-def readable(records: Iterable[Record]) -> Iterator[Any]:
+def readable(records: Iterable[Record], registry: Registry | None = None) -> Iterator[Any]:
     """The data of records; one that cannot be read is left out, and logged."""
     for record in records:
         try:
-            yield codec.decode(record.value)[2]
+            yield codec.decode(record.value, registry)[2]
         except CodecError as error:
             log.warning("a record to begin from cannot be read and is left out: %s", error)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from polars.exceptions import PanicException
 from spanloom_schemas import codec
+from spanloom_schemas.codec import Registry
 from spanloom_schemas.frames.splice import Dead, Decoded, Message, decode
 
 from spanloom_processors.consumer import Poll
@@ -21,13 +22,14 @@ T = TypeVar("T")
 
 
 def read(
-    schema: str, messages: list[Message], derive: Callable[[Decoded], T]
+    schema: str, messages: list[Message], derive: Callable[[Decoded], T], registry: Registry | None = None
 ) -> tuple[list[tuple[Decoded, T]], list[Dead]]:
     """Decode messages and derive from them; what raises is halved until the messages that cause it stand alone.
 
     Returns what was derived, in order of the messages and in one piece where nothing raised, and the dead messages.
+    Raises RegistryError when the registry must be asked and is away: nothing is known about the messages then.
     """
-    decoded = decode(schema, messages)
+    decoded = decode(schema, messages, registry)
     try:
         return [(decoded, derive(decoded))], decoded.dead
     except (Exception, PanicException) as error:
@@ -36,8 +38,8 @@ def read(
             log.exception("offset=%d of a %s cannot be processed", offset, schema)
             return [], [Dead(offset, log_time, UNPROCESSED, repr(error), value)]
     half = len(messages) // 2
-    first, first_dead = read(schema, messages[:half], derive)
-    second, second_dead = read(schema, messages[half:], derive)
+    first, first_dead = read(schema, messages[:half], derive, registry)
+    second, second_dead = read(schema, messages[half:], derive, registry)
     return first + second, first_dead + second_dead
 
 

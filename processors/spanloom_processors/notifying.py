@@ -6,7 +6,7 @@ from typing import cast
 
 from faust.types import TP
 from spanloom_schemas import codec
-from spanloom_schemas.codec import CodecError
+from spanloom_schemas.codec import CodecError, Registry
 from spanloom_schemas.frames.splice import Dead
 
 from spanloom_processors.alerting import ALERTS, readable
@@ -22,7 +22,8 @@ ALERTS_TP = TP(ALERTS, 0)
 class Notifying:
     """Delivers alerts, in a task of its own so that nobody waits for a pager."""
 
-    def __init__(self, make_route: Callable[[], Route]) -> None:
+    def __init__(self, make_route: Callable[[], Route], registry: Registry | None = None) -> None:
+        self._registry = registry
         self._make_route = make_route
         self._route = make_route()
         self._position = 0
@@ -37,7 +38,7 @@ class Notifying:
         """Deliver what comes from `position` on; `records`: all of the topic, of which the earlier ones are known."""
         self.stop()
         self._route, self._position = self._make_route(), position
-        self._route.restore(readable(record for record in records if record.offset < position))
+        self._route.restore(readable((record for record in records if record.offset < position), self._registry))
         self._task = asyncio.create_task(self._route.run(), name="notify")
 
     def stop(self) -> None:
@@ -47,16 +48,25 @@ class Notifying:
         self._task = None
 
     def take(self, poll: Poll) -> list[Dead]:
-        """Take a poll of llm.alerts to be delivered; returns what cannot be read."""
-        dead = []
+        """Take a poll of llm.alerts to be delivered; returns what cannot be read. May raise RegistryError, with
+        nothing taken.
+        """
+        alerts, dead = self.readable(poll)
+        for offset, alert in alerts:
+            self._route.deliver(alert, offset)
+        return dead
+
+    def readable(self, poll: Poll) -> tuple[list[tuple[int, Alert]], list[Dead]]:
+        """The alerts of a poll with their offsets, and what cannot be read. May raise RegistryError."""
+        alerts, dead = [], []
         for offset, log_time, value in poll.messages:
             if not value:  # a tombstone
                 continue
             try:
-                self._route.deliver(cast(Alert, codec.decode(value)[2]), offset)
+                alerts.append((offset, cast(Alert, codec.decode(value, self._registry)[2])))
             except CodecError as error:
                 dead.append(Dead(offset, log_time, error.reason, str(error), value))
-        return dead
+        return alerts, dead
 
     def point(self) -> Point:
         """What may be committed of llm.alerts."""

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from faust.types import TP
+from spanloom_schemas import codec, registry
 from spanloom_schemas.frames.splice import Dead, Decoded
 from spanloom_schemas.prices.book import Book
+from spanloom_schemas.registry import RegistryError
 
 from spanloom_processors import app as faust_app
 from spanloom_processors import compacted, dead_letters, emit
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+REGISTRY_PAUSE_S = 1.0
+
 
 class Worker:
     """The owner of a Faust application's partitions. Make it inside the running event loop."""
@@ -45,9 +49,11 @@ class Worker:
         metrics: Metrics,
     ) -> None:
         self.metrics = metrics
-        self.notifying = Notifying(route)
+        self._registry = registry.of(settings)
+        self._waiting = 0  # for the registry
+        self.notifying = Notifying(route, self._registry)
         self.spans = Spans(book)
-        self.alerting = Alerting(rules)
+        self.alerting = Alerting(rules, self._registry)
         self._librdkafka = settings.librdkafka()
         self._topic_ids: dict[str, str] = {}
         self._emitting = asyncio.Lock()
@@ -92,13 +98,31 @@ class Worker:
 
     async def take_alerts(self, poll: Poll) -> None:
         """Hand a poll of llm.alerts to the notifier; the commit follows when they are delivered."""
-        await self._bury(poll, self.notifying.take(poll))
+        assignment = self._assignments
+        await self._ask(lambda: self.notifying.readable(poll))  # ids are known then: `take` asks nobody
+        if assignment == self._assignments:
+            await self._bury(poll, self.notifying.take(poll))
 
     async def _read(self, schema: str, poll: Poll, derive: Callable[[Decoded], T]) -> list[tuple[Decoded, T]]:
         """Decode a poll and derive from it; dead letters are stored before this returns, so before any commit."""
-        read, dead = dead_letters.read(schema, poll.messages, derive)
+        read, dead = await self._ask(lambda: dead_letters.read(schema, poll.messages, derive, self._registry))
         await self._bury(poll, dead)
         return read
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        """Call what may ask the schema registry, again and again while that is away; meanwhile nothing moves on."""
+        if self._registry is None:
+            return call()
+        self._waiting += 1
+        try:
+            while True:
+                try:
+                    return await asyncio.to_thread(call)
+                except RegistryError as error:
+                    log.warning("%s; trying again", error)
+                    await asyncio.sleep(REGISTRY_PAUSE_S)
+        finally:
+            self._waiting -= 1
 
     async def _bury(self, poll: Poll, dead: Sequence[Dead]) -> None:
         for message in dead:
@@ -110,7 +134,11 @@ class Worker:
 
     async def store(self, messages: Iterable[Outgoing]) -> None:
         """Send messages and wait until they are stored."""
-        for refused in await deliver(self.app.producer, list(messages)):
+        outgoing = list(messages)
+        if self._registry is not None:
+            own = self._registry
+            outgoing = await self._ask(lambda: [m._replace(value=codec.reframed(m.value, own)) for m in outgoing])
+        for refused in await deliver(self.app.producer, outgoing):
             self.metrics.unsendable.labels(refused.topic).inc()
             log.error("dropped a message of %d bytes, more than topic=%s takes", len(refused.value), refused.topic)
 
@@ -197,5 +225,5 @@ class Worker:
         await self.consumer.commit()
 
     def vitals(self) -> dict[TP, Vital]:
-        """Signs of life of each partition; called from another thread."""
-        return self.consumer.vitals()
+        """Signs of life of each partition, none while the registry is waited for; called from another thread."""
+        return {} if self._waiting else self.consumer.vitals()

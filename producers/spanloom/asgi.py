@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from spanloom import ids
+from spanloom import ids, process
 from spanloom.propagation import extract, format_traceparent, request_id_of
 from spanloom.span import Span, enter, leave, span
 
@@ -27,7 +27,9 @@ class TraceMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection; what is not HTTP is passed through."""
+        """Serve one connection; what is not HTTP is passed through, but the server's farewell is waited for."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, flushing(send))
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         request = begin(scope)
@@ -41,6 +43,20 @@ class TraceMiddleware:
             leave(token)
             finish(request, scope)
         return None
+
+
+def flushing(send: Send) -> Send:
+    """Wrap the `send` of a lifespan: once the application has shut down, what it recorded is sent.
+
+    A server that took SIGTERM for itself, as uvicorn does, dies of it afterwards, without `atexit`.
+    """
+
+    async def flushed(event: Event) -> None:
+        if event["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            process.flush(process.EXIT_SECONDS)  # no request is left that could be kept waiting
+        await send(event)
+
+    return flushed
 
 
 def begin(scope: Scope) -> Span:

@@ -158,8 +158,6 @@ class Sender:
                 self._calls.get().done.set()
 
     def _run(self) -> None:
-        if self._settings.schema_registry_url:
-            raise ValueError("SPANLOOM_SCHEMA_REGISTRY_URL is set, but spans are framed by fingerprint only: unset it")
         kafka = self._connect(
             {**LIBRDKAFKA, **self._settings.librdkafka(), "logger": Quiet(), "error_cb": self._trouble}
         )
@@ -285,11 +283,15 @@ class Sender:
 
     def _learn(self, kafka: Producer) -> None:
         try:
-            self._prefix = self._prefix or codec.prefix("span_batch")
+            self._prefix = self._prefix or prefix(self._settings)
             topic = kafka.list_topics(TOPIC, timeout=0.5).topics[TOPIC]
         except KafkaException as error:
             self._learn_later()
             self._trouble(error.args[0])
+            return
+        except OSError as error:  # of a schema registry
+            self._learn_later()
+            self._warn(f"{error}; spans wait, then are dropped")
             return
         if topic.error is not None or not topic.partitions:
             self._partitions = 0
@@ -357,14 +359,29 @@ class Sender:
             _log.warning("%s", line)
 
 
+def prefix(settings: ProducerSettings) -> bytes:
+    """Return the bytes in front of every batch. Raises RegistryError where a registry is to be asked and is away."""
+    if not settings.schema_registry_url:
+        return codec.prefix("span_batch")
+    from spanloom_schemas import registry
+
+    return codec.prefix("span_batch", registry.of(settings))
+
+
+def program(argv: list[str]) -> str:
+    """Return the name of the running program: its file's, or, of `python -m package`, the package's."""
+    path = Path(argv[0] if argv and argv[0] else "python")
+    return path.parent.name if path.name == "__main__.py" else path.name
+
+
 def origin(settings: ProducerSettings, epoch: int) -> wire.Origin:
     """Return what is constant in this process's headers."""
     host = settings.host or socket.gethostname()
-    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
+    name = settings.service or program(sys.argv)
     return wire.Origin(
         producer=f"{host}:{name}",
         epoch=epoch,
-        service=settings.service or name,
+        service=name,
         environment=settings.environment,
         host=host,
         version=settings.version,

@@ -96,6 +96,12 @@ def prefix(name: str, registry: Registry | None = None) -> bytes:
     return CONFLUENT + registry.schema_id(schema).to_bytes(4, "big")
 
 
+def reframed(message: bytes, registry: Registry) -> bytes:
+    """A single-object message of ours in Confluent's wire format. Raises CodecError; may raise RegistryError."""
+    schema, start = unframe(message)
+    return CONFLUENT + registry.schema_id(schema).to_bytes(4, "big") + message[start:]
+
+
 def encode(name: str, datum: dict[str, Any], registry: Registry | None = None) -> bytes:
     """A framed message of the newest version of `name`; a field left out takes its default.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from spanloom_schemas import codec, topics
+from spanloom_schemas.codec import Registry
 from spanloom_schemas.frames.splice import Dead
 
 from spanloom_sinks.settings import SinkSettings
@@ -17,7 +18,8 @@ _WAIT_SECONDS = 30
 class DeadLetters:
     """A producer of dead letters. They arrive at least once; the table holds one a message and stage."""
 
-    def __init__(self, settings: SinkSettings) -> None:
+    def __init__(self, settings: SinkSettings, registry: Registry | None = None) -> None:
+        self._registry = registry
         limit = topics.load()[TOPIC].max_message_bytes
         self._producer = Producer(
             {**settings.librdkafka(), "acks": "all", "linger.ms": 5, "log_level": 4, "message.max.bytes": limit}
@@ -39,15 +41,17 @@ class DeadLetters:
     def _produce(self, source: Source, letter: Dead, delivered: Callable[[KafkaError | None, object], None]) -> None:
         key = f"{source.topic_id}:{source.partition}:{letter.offset}".encode()
         try:
-            self._producer.produce(TOPIC, encode(source, letter, letter.value), key, on_delivery=delivered)
+            self._producer.produce(
+                TOPIC, encode(source, letter, letter.value, self._registry), key, on_delivery=delivered
+            )
         except KafkaException as error:
             if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                 raise
             # With the frame around it, it is larger than a message may be: it can still be found by its offset.
-            self._producer.produce(TOPIC, encode(source, letter, None), key, on_delivery=delivered)
+            self._producer.produce(TOPIC, encode(source, letter, None, self._registry), key, on_delivery=delivered)
 
 
-def encode(source: Source, letter: Dead, value: bytes | None) -> bytes:
+def encode(source: Source, letter: Dead, value: bytes | None, registry: Registry | None = None) -> bytes:
     """The message of llm.dead_letters about a message of `source`."""
     return codec.encode(
         "dead_letter",
@@ -63,4 +67,5 @@ def encode(source: Source, letter: Dead, value: bytes | None) -> bytes:
             "key": None,
             "value": value,
         },
+        registry,
     )

@@ -6,28 +6,29 @@ from typing import Any
 
 import polars as pl
 from spanloom_schemas import codec, topics
+from spanloom_schemas.codec import Registry
 from spanloom_schemas.frames import shape, splice
 from spanloom_schemas.frames.splice import Dead, Decoded, Message
 
 _SPLICED = ("span_batch", "pane_batch", "trace_batch")
 
 
-def decode(topic: str, messages: Sequence[Message]) -> Decoded:
-    """Messages of `topic`, ordered by offset; never raises for what is in them.
+def decode(topic: str, messages: Sequence[Message], registry: Registry | None = None) -> Decoded:
+    """Messages of `topic`, ordered by offset; never raises for what is in them, only RegistryError: try again then.
 
     Of a topic whose messages are one record each, `rows` has that record's fields beside `message_time`, the log time.
     """
     schema = topics.load()[topic].schema
-    return splice.decode(schema, messages) if schema in _SPLICED else _records(schema, messages)
+    return splice.decode(schema, messages, registry) if schema in _SPLICED else _records(schema, messages, registry)
 
 
-def _records(schema: str, messages: Sequence[Message]) -> Decoded:
+def _records(schema: str, messages: Sequence[Message], registry: Registry | None) -> Decoded:
     good: list[dict[str, Any]] = []
     headers: list[tuple[int, int]] = []
     dead: list[Dead] = []
     for offset, log_time, value in messages:
         try:
-            name, _, datum = codec.decode(value)
+            name, _, datum = codec.decode(value, registry)
             if name != schema:
                 raise codec.CodecError("unknown_schema", f"a {name} is not expected here")
         except codec.CodecError as error:

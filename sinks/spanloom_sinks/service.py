@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 
 from confluent_kafka import KafkaException
+from spanloom_schemas import registry
 from spanloom_schemas.fault import reach
 from spanloom_schemas.prices.book import Book
+from spanloom_schemas.registry import RegistryError
 
 from spanloom_sinks.amendments import Amendments
 from spanloom_sinks.consumer import SESSION_SECONDS, Commit, Consumer
@@ -41,7 +43,8 @@ class Sink:
         self._metrics = metrics
         self._store = Store(settings.clickhouse)
         by_topic = tables(book)
-        self._writer = Writer(self._store, by_topic, DeadLetters(settings), metrics)
+        own = registry.of(settings)
+        self._writer = Writer(self._store, by_topic, DeadLetters(settings, own), metrics, own)
         self._consumer = Consumer(settings, list(by_topic), leaving=self._leave)
         self._rollups = Rollups(self._store, self._stored)
         self._amendments = Amendments(self._store, self._consumer, metrics)
@@ -72,7 +75,7 @@ class Sink:
             self._write([lane for lane in self._consumer.lanes.values() if lane.block or lane.cut(now, self._linger)])
             self._rollups.turn(now)
             self._amendments.turn(now)
-        except (StoreError, KafkaException) as error:
+        except (StoreError, KafkaException, RegistryError) as error:
             self._back_off(now, error)
             return
         if self._pause:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 
 import polars as pl
+from spanloom_schemas.codec import Registry
 from spanloom_schemas.fault import reach
 
 from spanloom_sinks.dead_letters import TOPIC as DEAD_LETTERS
@@ -27,13 +28,21 @@ class Writer:
     """Writes blocks to the store."""
 
     def __init__(
-        self, store: Store, tables: Mapping[str, tuple[Table, ...]], letters: DeadLetters, metrics: Metrics
+        self,
+        store: Store,
+        tables: Mapping[str, tuple[Table, ...]],
+        letters: DeadLetters,
+        metrics: Metrics,
+        registry: Registry | None = None,
     ) -> None:
+        self._registry = registry
         self._store, self._tables, self._letters, self._metrics = store, tables, letters, metrics
 
     def prepare(self, block: Block) -> None:
-        """Make the block's rows; what cannot be read becomes a dead letter. Raises KafkaException when not sent."""
-        decoded = decode(block.source.topic, block.messages)
+        """Make the block's rows; what cannot be read becomes a dead letter. Raises KafkaException when not sent,
+        RegistryError when the schema registry is away: call again then.
+        """
+        decoded = decode(block.source.topic, block.messages, self._registry)
         if decoded.dead and block.source.topic != DEAD_LETTERS:
             self._letters.send(block.source, decoded.dead)
         for letter in decoded.dead:

@@ -74,24 +74,28 @@ def test_polls_read_again_lead_to_what_every_version_of_every_pane_leads_to(
     seed: int, commit: int, size: int, make_log: Any, make_pane: Any, make_sketch: Any
 ) -> None:
     log = busy(make_log, make_pane, make_sketch, seed, 240, BEGIN - 70_000)
+    alerts, hours, _ = restart(log, commit, size)
     with pytest.MonkeyPatch.context() as patched:
-        dropped = []
-        patched.setattr(
-            engine_module,
-            "last_words",
-            lambda headers, panes, clock: _noted(dropped, panes, last_words(headers, panes, clock)),
-        )
-        alerts, hours, _ = restart(log, commit, size)
         patched.setattr(engine_module, "is_settled", lambda headers, judged: False)
         exactly = restart(log, commit, size)
     assert (alerts, hours) == exactly[:2]
     assert alerts == log.alerts(RULES)
-    assert size < 10 or sum(dropped) > 0
 
 
-def _noted(dropped: list[int], before: Any, after: Any) -> Any:
-    dropped.append(before.height - after.height)
-    return after
+def test_of_settled_polls_read_again_most_rows_are_not_folded(
+    make_log: Any, make_pane: Any, make_sketch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heights: list[tuple[int, int]] = []
+
+    def noted(headers: Any, panes: Any, clock: int) -> Any:
+        kept = last_words(headers, panes, clock)
+        heights.append((panes.height, kept.height))
+        return kept
+
+    monkeypatch.setattr(engine_module, "last_words", noted)
+    restart(busy(make_log, make_pane, make_sketch, 1, 240, BEGIN - 70_000), commit=720, size=60)
+    read, folded = map(sum, zip(*heights, strict=True))
+    assert 0 < folded < read / 2
 
 
 def test_of_many_versions_of_a_pane_one_is_kept_and_late_rows_all_are(make_log: Any, make_pane: Any) -> None:

@@ -18,10 +18,10 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")  # before polars is imported
 
 import polars as pl
 from spanloom_processors.core.alerts.engine import Engine
-from spanloom_processors.core.alerts.records import KEY_COLUMNS
 from spanloom_processors.core.alerts.rules import Rule, parse
 from spanloom_processors.core.clock import LATENESS_MS, PANE_MS
 from spanloom_schemas.frames.splice import Message, decode, encode, item_columns
+from spanloom_schemas.panes import KEY
 
 MINUTES = 5
 PARTITIONS = 4
@@ -89,7 +89,7 @@ def _changed(rng: random.Random, keys: list[Row], now: int) -> Iterator[Row]:
 def _key(number: int) -> Row:
     kind = ("request", "llm", "retrieval", "tool")[number % 4]
     named = {"environment": "prod", "service": f"service-{number % 5}", "kind": kind, "request": kind == "request"}
-    return dict.fromkeys(KEY_COLUMNS, "") | named | {"model": f"model-{number % 3}", "tenant": f"tenant-{number}"}
+    return dict.fromkeys(KEY, "") | named | {"model": f"model-{number % 3}", "tenant": f"tenant-{number}"}
 
 
 def _row(rng: random.Random, key: Row, start: int, spans: int) -> Row:

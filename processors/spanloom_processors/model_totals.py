@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import polars as pl
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-
-from spanloom_processors.core.aggregate import LATENCY_BOUNDS_S
+from spanloom_schemas.panes import LATENCY_BOUNDS_S
 
 _BOUNDS = [*map(str, LATENCY_BOUNDS_S), "+Inf"]
 _NANO = 1e9

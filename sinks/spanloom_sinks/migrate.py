@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -20,6 +20,18 @@ from spanloom_sinks.store import Store, StoreError
 log = logging.getLogger(__name__)
 
 _DEFAULT = RetentionSettings()
+
+_WINDOWS = (
+    {"{window}": "1m", "{start}": "t.start", "{seconds}": "60", "{panes}": "panes_1m"},
+    {
+        "{window}": "5m",
+        "{start}": "toStartOfInterval(t.start, toIntervalMinute(5))",
+        "{seconds}": "300",
+        "{panes}": "panes_1m",
+    },
+    {"{window}": "1h", "{start}": "t.start", "{seconds}": "3600", "{panes}": "panes_1h"},
+)
+"""What stands for the names in braces of a view that is made for each length of a window."""
 
 _MIGRATIONS = """
 CREATE TABLE IF NOT EXISTS migrations
@@ -91,8 +103,21 @@ def migrations() -> list[tuple[str, str, bool]]:
     ddl = files("spanloom_sinks") / "ddl"
     return [
         *((file.name, file.read_text(), False) for file in _sorted(ddl)),
-        *((f"views/{file.name}", file.read_text(), True) for file in _sorted(ddl / "views")),
+        *((f"views/{file.name}", _of_each_window(file.read_text()), True) for file in _sorted(ddl / "views")),
     ]
+
+
+def _of_each_window(view: str) -> str:
+    """The text of a view once for each length of a window, where it has their names in braces; else as it is."""
+    if "{window}" not in view:
+        return view
+    return "\n".join(_filled(view, names) for names in _WINDOWS)
+
+
+def _filled(text: str, names: Mapping[str, str]) -> str:
+    for name, meaning in names.items():
+        text = text.replace(name, meaning)
+    return text
 
 
 def statements(text: str) -> list[str]:

@@ -3,17 +3,15 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from spanloom_sinks.rows.panes import KEY, SUMS
+from spanloom_schemas.panes import KEY, LATENCY_BOUNDS_S, WORST_KEPT
+
+from spanloom_sinks.rows.panes import SUMS
 
 _SKETCHES = ("duration_sketch", "ttft_sketch", "tpot_sketch")
 _LISTS = (*_SKETCHES, "latency_le", "scores", "block_reasons", "worst")
 _COLUMNS = ", ".join(("start", *KEY, "revision", *SUMS, *_LISTS))
-_WORST = 3  # by reason, as in a pane
 
-# Bounds of the buckets of llm_request_latency_seconds in ns; one count more is for what is above them all.
-LATENCY_BOUNDS = [
-    round(seconds * 1e9) for seconds in (0.1, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-]
+_BOUNDS = [round(seconds * 1e9) for seconds in LATENCY_BOUNDS_S]
 
 # How a late span counts, from the columns of `spans`; as spanloom_processors.core.aggregate has it (a test compares).
 _SUM_OF_SPAN = {
@@ -21,7 +19,7 @@ _SUM_OF_SPAN = {
     "errors": "s.error",
     "blocks": "s.blocked",
     "cache_hits": "s.cached",
-    "documents": "length(s.documents)",
+    "documents": "if(s.kind = 'retrieval', length(s.documents), 0)",
     "cited": "arrayCount(d -> d.cited, s.documents)",
     "unpriced": "s.cost_status = 'unpriced'",
     "estimated": "s.usage = 'estimated'",
@@ -32,8 +30,7 @@ _LIST_OF_SPAN = {
         f"[CAST((ceil(log2(greatest(assumeNotNull(s.{name}), 1)) * 64) - 1, 1), 'Tuple(index Int32, count Int64)')])"
         for name in ("duration", "ttft", "tpot")
     },
-    "latency_le": f"arrayMap(i -> toInt64(i = arrayCount(b -> s.duration > b, {LATENCY_BOUNDS})), "
-    f"range({len(LATENCY_BOUNDS) + 1}))",
+    "latency_le": f"arrayMap(i -> toInt64(i = arrayCount(b -> s.duration > b, {_BOUNDS})), range({len(_BOUNDS) + 1}))",
     "scores": "arrayMap(x -> CAST((x.name, 1, round(x.value * 1e6)), 'Tuple(name String, count Int64, sum Int64)'), "
     "arrayFilter(x -> isFinite(x.value) AND abs(x.value) <= 1e9, s.scores))",
     "block_reasons": "if(s.block_reason = '', [], [CAST((s.block_reason, 1), 'Tuple(reason String, count Int64)')])",
@@ -108,7 +105,8 @@ def _zipped(merged: str, width: int) -> str:
 
 def _worst(merged: str) -> str:
     ranked = f"arraySort(x -> (-x.value, x.span_id, x.trace_id), arrayFilter(x -> x.why = why, {merged}))"
-    return f"arrayFlatten(arrayMap(why -> arraySlice({ranked}, 1, {_WORST}), arraySort(arrayDistinct(({merged}).why))))"
+    reasons = f"arraySort(arrayDistinct(({merged}).why))"
+    return f"arrayFlatten(arrayMap(why -> arraySlice({ranked}, 1, {WORST_KEPT}), {reasons}))"
 
 
 def _columns(alias: str, names: tuple[str, ...]) -> str:

@@ -1,8 +1,8 @@
 import polars as pl
 from prometheus_client import CollectorRegistry, generate_latest
 from spanloom_processors.core import panes
-from spanloom_processors.core.aggregate import LATENCY_BOUNDS_S
 from spanloom_processors.model_totals import ModelTotals
+from spanloom_schemas.panes import LATENCY_BOUNDS_S
 
 
 def closed(*rows: dict) -> pl.DataFrame:

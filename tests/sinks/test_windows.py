@@ -187,9 +187,9 @@ def test_a_higher_revision_of_a_pane_replaces_it_whole(line, store, traffic):
 
 
 def test_a_late_span_counts_in_every_column_as_a_span_on_time(line, store, traffic):
-    def one(end):
+    def one(kind, end):
         return traffic.span(
-            kind="llm", end=end, start=end - 700_000_000, status="error", block_reason="pii", tool_name="t",
+            kind=kind, end=end, start=end - 700_000_000, status="error", block_reason="pii", tool_name="t",
             llm={"provider": "openai", "request_model": "gpt-4o", "usage": "estimated", "input_tokens": 7,
                  "cache_read_tokens": 5, "cache_write_tokens": 3, "output_tokens": 40, "reasoning_tokens": 2,
                  "time_to_first_token": 90_000_000},
@@ -200,14 +200,17 @@ def test_a_late_span_counts_in_every_column_as_a_span_on_time(line, store, traff
             scores=[{"name": "thumbs", "value": 1.0}, {"name": "bad", "value": float("nan")}],
         )  # fmt: skip
 
-    on_time = [(0, NOW, traffic.encoded([one(NOW * 10**6)]))]
-    late = [(1, NOW + 90_000, traffic.encoded([one((NOW - 120_000) * 10**6)]))]
+    def both(end):
+        return traffic.encoded([one(kind, end) for kind in ("llm", "retrieval")])
+
+    on_time = [(0, NOW, both(NOW * 10**6))]
+    late = [(1, NOW + 90_000, both((NOW - 120_000) * 10**6))]
     line.spans([*on_time, *late])
     line.panes([*on_time, *late])
     line.roll_up()
-    rows = store.query("SELECT * EXCEPT (start, revision, worst) FROM panes_1m FINAL ORDER BY start")
-    assert rows.height == 2
-    assert rows.row(0) == rows.row(1)
+    rows = store.query("SELECT * EXCEPT (start, revision, worst) FROM panes_1m FINAL ORDER BY start, kind")
+    assert rows.rows()[:2] == rows.rows()[2:]
+    assert rows["documents"].to_list() == [0, 2, 0, 2]
 
 
 def test_an_unknown_cost_is_null_in_the_views_and_a_known_part_stands_beside_the_unpriced(line, store, traffic):

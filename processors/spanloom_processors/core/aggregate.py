@@ -11,12 +11,12 @@ import operator
 from collections.abc import Sequence
 
 import polars as pl
+from spanloom_schemas.frames import documents
+from spanloom_schemas.panes import LATENCY_BOUNDS_S, WORST_KEPT
 
 from spanloom_processors.core import sketch
 
 LATENCIES = ("duration", "ttft", "tpot")
-LATENCY_BOUNDS_S = (0.1, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-"""Bucket bounds of llm_request_latency_seconds; a pane's `latency_le` has one count more, for +Inf."""
 TOKENS = (
     "input_tokens",
     "cache_read_tokens",
@@ -29,7 +29,6 @@ TOKENS = (
     "context_tokens",
     "user_tokens",
 )
-KEPT = 3
 SCORE_UNIT = 1_000_000
 # A score beyond this is no quality number, and its millionths would overflow a sum.
 SCORE_LIMIT = 1e9
@@ -62,7 +61,7 @@ TALL = {
 }
 """A row for each sketch bucket (`index`), score or block reason (`name`) of a group; `sum`: of scores in millionths."""
 WORST = {"group": pl.Int64, "why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String}
-"""The `KEPT` worst spans of a group by each reason, worst first."""
+"""The `WORST_KEPT` worst spans of a group by each reason, worst first."""
 
 
 def _latency_buckets() -> dict[str, pl.Expr]:
@@ -72,14 +71,13 @@ def _latency_buckets() -> dict[str, pl.Expr]:
     return dict(zip(BUCKETS, map(operator.and_, above, within), strict=True))
 
 
-_DOCUMENTS = pl.col("documents").list
 _COUNTED = {
     "errors": pl.col("error"),
     "blocks": pl.col("blocked"),
     **{name: pl.col(name) for name in TOKENS},
     "cache_hits": pl.col("cached"),
-    "documents": _DOCUMENTS.len(),
-    "cited": _DOCUMENTS.eval(pl.element().struct.field("cited")).list.sum(),
+    "documents": documents.retrieved(),
+    "cited": documents.cited(),
     "cost": pl.col("cost"),
     "unpriced": pl.col("cost_status") == "unpriced",
     "estimated": pl.col("usage") == "estimated",
@@ -145,7 +143,7 @@ def worst(spans: pl.DataFrame) -> pl.DataFrame:
         if found["value"].null_count():
             found = found.drop_nulls("value")
         if found.height > _SORTED_AS_IT_IS:
-            found = found.filter(pl.col("value") >= pl.col("value").top_k(KEPT).min().over("group"))
+            found = found.filter(pl.col("value") >= pl.col("value").top_k(WORST_KEPT).min().over("group"))
         parts.append(found)
     return add_worst([part.select(WORST.keys()) for part in parts if part.height])
 
@@ -154,7 +152,7 @@ def add_worst(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The first of each group and reason by (value descending, span id, trace id)."""
     order = ["group", "why", "value", "span_id", "trace_id"]
     ranked = pl.concat(parts).sort(order, descending=[False, False, True, False, False])
-    return ranked.filter(pl.int_range(pl.len()).over("group", "why") < KEPT)
+    return ranked.filter(pl.int_range(pl.len()).over("group", "why") < WORST_KEPT)
 
 
 def scores_of(spans: pl.DataFrame) -> pl.DataFrame:

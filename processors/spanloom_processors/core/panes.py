@@ -9,30 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
+from spanloom_schemas.panes import KEY
 
 from spanloom_processors.core import aggregate
 from spanloom_processors.core.bounds import Bounds
 from spanloom_processors.core.clock import PANE_MS
 from spanloom_processors.core.revisions import Revision, revision_at
 
-DIMENSIONS = {
-    "environment": pl.String,
-    "service": pl.String,
-    "kind": pl.String,
-    "request": pl.Boolean,
-    "model": pl.String,
-    "prompt_id": pl.String,
-    "prompt_version": pl.String,
-    "tenant": pl.String,
-    "experiment": pl.String,
-    "run_id": pl.String,
-}
+DIMENSIONS = {name: pl.Boolean if name == "request" else pl.String for name in KEY}
 OTHER = "other"
 
 _SPAN = ["start", "trace_id", "span_id"]
 
 _KEY_SCHEMA = {"group": pl.Int64, "start": pl.Int64, **DIMENSIONS, "late_offset": pl.Int64}
-_REQUEST = list(DIMENSIONS).index("request")
 _WORST = pl.Struct({"why": pl.String, "value": pl.Int64, "trace_id": pl.String, "span_id": pl.String})
 _WORST_FIELDS = [field.name for field in _WORST.fields]
 _BUCKET = pl.Struct({"index": pl.Int32, "count": pl.Int64})

@@ -6,7 +6,7 @@ from functools import cache
 import polars as pl
 
 from spanloom_schemas import codec
-from spanloom_schemas.frames import paths, shape
+from spanloom_schemas.frames import documents, paths, shape
 
 MAX_STEPS = 100
 """Steps of a critical path that a summary keeps: those with the longest self time."""
@@ -103,7 +103,6 @@ def _marks() -> list[pl.Expr]:
     timed, llm = pl.col("kind") != "feedback", pl.col("kind") == "llm"
     parentless = pl.col("parent_id").is_null()
     version = pl.when(pl.col("prompt_id").is_not_null()).then(pl.col("prompt_version").fill_null(""))
-    cited = pl.col("documents").list.eval(pl.element().struct.field("cited")).list.sum()
     return [
         pl.col(*_FIRST, *_SUMS).exclude("prompt_version"),
         version.alias("prompt_version"),
@@ -115,8 +114,8 @@ def _marks() -> list[pl.Expr]:
         pl.col("error").cast(pl.Int64).alias("errors"),
         pl.col("blocked").cast(pl.Int64).alias("blocks"),
         pl.col("cached").cast(pl.Int64).alias("cache_hits"),
-        pl.col("documents").list.len().cast(pl.Int64).alias("documents"),
-        cited.cast(pl.Int64).alias("cited"),
+        documents.retrieved().cast(pl.Int64).alias("documents"),
+        documents.cited().cast(pl.Int64).alias("cited"),
         (pl.col("cost_status") == "unpriced").cast(pl.Int64).alias("unpriced"),
         (pl.col("usage") == "estimated").cast(pl.Int64).alias("estimated"),
     ]

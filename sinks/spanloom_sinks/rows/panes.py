@@ -2,22 +2,11 @@
 
 import polars as pl
 from spanloom_schemas.frames.splice import Decoded
+from spanloom_schemas.panes import KEY
 
 from spanloom_sinks.rows.columns import text, time_ms
 from spanloom_sinks.source import Source
 
-KEY = (
-    "environment",
-    "service",
-    "kind",
-    "request",
-    "model",
-    "prompt_id",
-    "prompt_version",
-    "tenant",
-    "experiment",
-    "run_id",
-)
 SUMS = (
     *("spans", "errors", "blocks", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens"),
     *("reasoning_tokens", "system_tokens", "instructions_tokens", "few_shot_tokens", "context_tokens", "user_tokens"),

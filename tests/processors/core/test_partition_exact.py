@@ -130,7 +130,11 @@ def count(pane: Pane, span: dict[str, Any], names: Callable[[str], list[str]] | 
     cited = sum(document["cited"] for document in span["documents"])
     facts = {"spans": 1, "errors": span["error"], "blocks": span["blocked"], "cost": span["cost"] or 0}
     facts |= {"duration": span["duration"], "ttft": span["ttft"] or 0, "input_tokens": span["input_tokens"] or 0}
-    facts |= {"documents": len(span["documents"]), "cited": cited, "unpriced": span["cost_status"] == "unpriced"}
+    facts |= {
+        "documents": len(span["documents"]) * (span["kind"] == "retrieval"),
+        "cited": cited,
+        "unpriced": span["cost_status"] == "unpriced",
+    }
     pane["sums"].update(facts)
     for latency in ("duration", "ttft"):
         if span[latency] is not None:

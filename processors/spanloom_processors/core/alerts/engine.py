@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any, cast
 
 import polars as pl
+from spanloom_schemas.panes import KEY
 
 from spanloom_processors.core.alerts import baseline, budget
 from spanloom_processors.core.alerts.metrics import Fold
 from spanloom_processors.core.alerts.progress import Progress
-from spanloom_processors.core.alerts.records import KEY_COLUMNS, Alert, Group, Hour, SafePoint, group_of
+from spanloom_processors.core.alerts.records import Alert, Group, Hour, SafePoint, group_of
 from spanloom_processors.core.alerts.requests import Requests
 from spanloom_processors.core.alerts.reread import is_settled, last_words
 from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, read
@@ -274,5 +275,5 @@ def _hour(start: int, key: Key, total: HourSum) -> Hour:
     sums = dict(zip(COUNTS, total.counts, strict=True))
     counted = {name: sums[name] for name in ("spans", "errors", "blocks", "cost", "unpriced")}
     minutes = {"minute_costs": total.costs, "minutes": total.minutes}
-    names = dict(zip(KEY_COLUMNS, key, strict=True))
+    names = dict(zip(KEY, key, strict=True))
     return cast(Hour, {"start": start, **names, **counted, "total_tokens": sums["tokens"], **minutes})

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypedDict
 
+from spanloom_schemas.panes import KEY
+
 Group = tuple[tuple[str, str], ...]
 """The labels of a group, sorted by key: (("environment", "prod"), ("service", "chat"))."""
 
@@ -85,21 +87,6 @@ class SafePoint(NamedTuple):
         return int(value) if name == "judged" and value.isdigit() else 0
 
 
-KEY_COLUMNS = (
-    "environment",
-    "service",
-    "kind",
-    "request",
-    "model",
-    "prompt_id",
-    "prompt_version",
-    "tenant",
-    "experiment",
-    "run_id",
-)
-"""The columns of a pane's key, in the schema's order."""
-
-
 def group_of(alert: Alert) -> Group:
     """The labels of an alert's group as a tuple."""
     return tuple((label["key"], label["value"]) for label in alert["group"])
@@ -118,7 +105,7 @@ def alert_key(alert: Alert) -> bytes:
 
 def hour_key(hour: Hour) -> bytes:
     """The key of a record of llm.hours: the hour and the pane key."""
-    return _joined([str(hour["start"]), *(str(hour[column]) for column in KEY_COLUMNS)])  # type: ignore[literal-required]
+    return _joined([str(hour["start"]), *(str(hour[column]) for column in KEY)])  # type: ignore[literal-required]
 
 
 def _joined(parts: list[str]) -> bytes:

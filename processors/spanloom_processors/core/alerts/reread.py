@@ -6,8 +6,8 @@ pane and key is folded.
 """
 
 import polars as pl
+from spanloom_schemas.panes import KEY
 
-from spanloom_processors.core.alerts.records import KEY_COLUMNS
 from spanloom_processors.core.alerts.rules import PANE_MS
 from spanloom_processors.core.alerts.versions import AHEAD_MS
 from spanloom_processors.core.alerts.windows import HOUR_MS
@@ -38,13 +38,13 @@ def last_words(headers: pl.DataFrame, panes: pl.DataFrame, clock: int) -> pl.Dat
         return panes
     arrival = (pl.max_horizontal(pl.col("log_time").cum_max(), clock) // PANE_MS * PANE_MS).alias("arrival")
     source = headers.select("offset", "topic_id", "partition", arrival)
-    rows = panes.select("offset", "start", "late_offset", *KEY_COLUMNS, pl.col("spans").fill_null(0))
+    rows = panes.select("offset", "start", "late_offset", *KEY, pl.col("spans").fill_null(0))
     rows = rows.with_row_index("row").join(source, on="offset", how="left", maintain_order="left")
     stays = pl.col("start") // HOUR_MS * HOUR_MS + HOUR_MS > max(horizon(headers), clock)
     rows = rows.with_columns(
         replaceable=pl.col("late_offset").is_null() & stays & (pl.col("start") <= pl.col("arrival") + AHEAD_MS)
     )
-    versions = rows.filter("replaceable").group_by("topic_id", "partition", "start", *KEY_COLUMNS)
+    versions = rows.filter("replaceable").group_by("topic_id", "partition", "start", *KEY)
     counting = versions.agg(
         pl.col("row", "offset").first().name.prefix("first_"), pl.col("row").get(pl.col("spans").arg_max())
     ).select("row", at="first_row", offset="first_offset")

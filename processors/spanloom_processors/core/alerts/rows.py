@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 import polars as pl
-
-from spanloom_processors.core.alerts.records import KEY_COLUMNS
+from spanloom_schemas.panes import KEY
 
 Key = tuple[str | bool, ...]
 Sketch = dict[int, int]
@@ -14,7 +13,7 @@ Worst = tuple[int, str, str]
 COUNTS = ("spans", "errors", "blocks", "cost", "unpriced", "tokens", "requests", "request_blocks")
 SKETCHES = ("duration", "ttft", "tpot")
 _TOKENS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-_REQUEST = KEY_COLUMNS.index("request")
+_REQUEST = KEY.index("request")
 
 
 class Row:
@@ -47,7 +46,7 @@ def read(panes: pl.DataFrame) -> list[Row]:
     """The rows of a frame of panes, in its order."""
     if panes.is_empty():
         return []
-    columns = [panes[name].fill_null(False if name == "request" else "").to_list() for name in KEY_COLUMNS]
+    columns = [panes[name].fill_null(False if name == "request" else "").to_list() for name in KEY]
     keys: list[Key] = list(zip(*columns, strict=True))
     nested = panes.select(*(f"{name}_sketch" for name in SKETCHES), "worst")
     pairs = zip(keys, _counts(panes, keys), strict=True)

@@ -8,13 +8,13 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 import yaml
+from spanloom_schemas.panes import KEY
 
 from spanloom_processors.core.alerts import metrics
 from spanloom_processors.core.alerts.metrics import Fold, Metric, render
-from spanloom_processors.core.alerts.records import KEY_COLUMNS
 
 PANE_MS = 10_000
-PANE_LABELS = tuple(column for column in KEY_COLUMNS if column != "request")
+PANE_LABELS = tuple(column for column in KEY if column != "request")
 TRACE_LABELS = ("environment", "service", "name", "tenant", "prompt_id", "prompt_version", "experiment", "run_id")
 LONGEST_WINDOW_MS = 3_600_000
 

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import add
 
+from spanloom_schemas.panes import KEY
+
 from spanloom_processors.core.alerts.metrics import Fold, Metric
-from spanloom_processors.core.alerts.records import KEY_COLUMNS, Group, Hour
+from spanloom_processors.core.alerts.records import Group, Hour
 from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, Sketch, worst
 from spanloom_processors.core.alerts.rows import sketches as row_sketches
 from spanloom_processors.core.alerts.rules import PANE_MS, Absent, Band, Budget, Rule, Where
@@ -78,8 +80,8 @@ class Series:
     def __init__(
         self, where: Where, group_by: tuple[str, ...], rules: Sequence[Rule], rows: Callable[[int], Iterable[Row]]
     ) -> None:
-        self.where = [(KEY_COLUMNS.index(name), values) for name, values in where]
-        self.group_by = [(name, KEY_COLUMNS.index(name)) for name in group_by]
+        self.where = [(KEY.index(name), values) for name, values in where]
+        self.group_by = [(name, KEY.index(name)) for name in group_by]
         self.other: Group = tuple((name, "other") for name in group_by)
         self._wanted = {rule.metric.of for rule in rules if rule.metric.fold is Fold.QUANTILE}
         self.hourly = any(isinstance(rule.condition, Band | Budget) for rule in rules)

@@ -1,7 +1,7 @@
 -- Windows by pane key; latencies in ms, cost in dollars (see knownDollars). To merge keys, merge sketches (as the views of services do), never quantiles.
-CREATE OR REPLACE VIEW windows_1m AS
+CREATE OR REPLACE VIEW windows_{window} AS
 SELECT
-    t.start AS window,
+    {start} AS window,
     t.environment AS environment, t.service AS service, t.kind AS kind, t.request AS request, t.model AS model, t.prompt_id AS prompt_id, t.prompt_version AS prompt_version, t.tenant AS tenant, t.experiment AS experiment, t.run_id AS run_id,
     sum(t.spans) AS spans,
     sum(t.errors) AS errors,
@@ -22,10 +22,10 @@ SELECT
     sum(t.unpriced) AS unpriced,
     sum(t.estimated) AS estimated,
     knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars,
-    dollars * 60 / 60 AS dollars_per_minute,
+    dollars * 60 / {seconds} AS dollars_per_minute,
     errors / spans AS error_rate,
     blocks / spans AS block_rate,
-    spans / 60 AS spans_per_second,
+    spans / {seconds} AS spans_per_second,
     sketchQuantile(0.5, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p50_ms,
     sketchQuantile(0.95, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p95_ms,
     sketchQuantile(0.99, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p99_ms,
@@ -35,86 +35,6 @@ SELECT
     sketchQuantile(0.5, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p50_ms,
     sketchQuantile(0.95, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p95_ms,
     sketchQuantile(0.99, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p99_ms
-FROM panes_1m AS t FINAL
-GROUP BY window, environment, service, kind, request, model, prompt_id, prompt_version, tenant, experiment, run_id
-HAVING spans > 0;
-
-CREATE OR REPLACE VIEW windows_5m AS
-SELECT
-    toStartOfInterval(t.start, toIntervalMinute(5)) AS window,
-    t.environment AS environment, t.service AS service, t.kind AS kind, t.request AS request, t.model AS model, t.prompt_id AS prompt_id, t.prompt_version AS prompt_version, t.tenant AS tenant, t.experiment AS experiment, t.run_id AS run_id,
-    sum(t.spans) AS spans,
-    sum(t.errors) AS errors,
-    sum(t.blocks) AS blocks,
-    sum(t.input_tokens) AS input_tokens,
-    sum(t.cache_read_tokens) AS cache_read_tokens,
-    sum(t.cache_write_tokens) AS cache_write_tokens,
-    sum(t.output_tokens) AS output_tokens,
-    sum(t.reasoning_tokens) AS reasoning_tokens,
-    sum(t.system_tokens) AS system_tokens,
-    sum(t.instructions_tokens) AS instructions_tokens,
-    sum(t.few_shot_tokens) AS few_shot_tokens,
-    sum(t.context_tokens) AS context_tokens,
-    sum(t.user_tokens) AS user_tokens,
-    sum(t.cache_hits) AS cache_hits,
-    sum(t.documents) AS documents,
-    sum(t.cited) AS cited,
-    sum(t.unpriced) AS unpriced,
-    sum(t.estimated) AS estimated,
-    knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars,
-    dollars * 60 / 300 AS dollars_per_minute,
-    errors / spans AS error_rate,
-    blocks / spans AS block_rate,
-    spans / 300 AS spans_per_second,
-    sketchQuantile(0.5, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p50_ms,
-    sketchQuantile(0.95, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p95_ms,
-    sketchQuantile(0.99, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p99_ms,
-    sketchQuantile(0.5, sumMap(t.ttft_sketch.index, t.ttft_sketch.count)) / 1e6 AS ttft_p50_ms,
-    sketchQuantile(0.95, sumMap(t.ttft_sketch.index, t.ttft_sketch.count)) / 1e6 AS ttft_p95_ms,
-    sketchQuantile(0.99, sumMap(t.ttft_sketch.index, t.ttft_sketch.count)) / 1e6 AS ttft_p99_ms,
-    sketchQuantile(0.5, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p50_ms,
-    sketchQuantile(0.95, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p95_ms,
-    sketchQuantile(0.99, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p99_ms
-FROM panes_1m AS t FINAL
-GROUP BY window, environment, service, kind, request, model, prompt_id, prompt_version, tenant, experiment, run_id
-HAVING spans > 0;
-
-CREATE OR REPLACE VIEW windows_1h AS
-SELECT
-    t.start AS window,
-    t.environment AS environment, t.service AS service, t.kind AS kind, t.request AS request, t.model AS model, t.prompt_id AS prompt_id, t.prompt_version AS prompt_version, t.tenant AS tenant, t.experiment AS experiment, t.run_id AS run_id,
-    sum(t.spans) AS spans,
-    sum(t.errors) AS errors,
-    sum(t.blocks) AS blocks,
-    sum(t.input_tokens) AS input_tokens,
-    sum(t.cache_read_tokens) AS cache_read_tokens,
-    sum(t.cache_write_tokens) AS cache_write_tokens,
-    sum(t.output_tokens) AS output_tokens,
-    sum(t.reasoning_tokens) AS reasoning_tokens,
-    sum(t.system_tokens) AS system_tokens,
-    sum(t.instructions_tokens) AS instructions_tokens,
-    sum(t.few_shot_tokens) AS few_shot_tokens,
-    sum(t.context_tokens) AS context_tokens,
-    sum(t.user_tokens) AS user_tokens,
-    sum(t.cache_hits) AS cache_hits,
-    sum(t.documents) AS documents,
-    sum(t.cited) AS cited,
-    sum(t.unpriced) AS unpriced,
-    sum(t.estimated) AS estimated,
-    knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars,
-    dollars * 60 / 3600 AS dollars_per_minute,
-    errors / spans AS error_rate,
-    blocks / spans AS block_rate,
-    spans / 3600 AS spans_per_second,
-    sketchQuantile(0.5, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p50_ms,
-    sketchQuantile(0.95, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p95_ms,
-    sketchQuantile(0.99, sumMap(t.duration_sketch.index, t.duration_sketch.count)) / 1e6 AS p99_ms,
-    sketchQuantile(0.5, sumMap(t.ttft_sketch.index, t.ttft_sketch.count)) / 1e6 AS ttft_p50_ms,
-    sketchQuantile(0.95, sumMap(t.ttft_sketch.index, t.ttft_sketch.count)) / 1e6 AS ttft_p95_ms,
-    sketchQuantile(0.99, sumMap(t.ttft_sketch.index, t.ttft_sketch.count)) / 1e6 AS ttft_p99_ms,
-    sketchQuantile(0.5, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p50_ms,
-    sketchQuantile(0.95, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p95_ms,
-    sketchQuantile(0.99, sumMap(t.tpot_sketch.index, t.tpot_sketch.count)) / 1e6 AS tpot_p99_ms
-FROM panes_1h AS t FINAL
+FROM {panes} AS t FINAL
 GROUP BY window, environment, service, kind, request, model, prompt_id, prompt_version, tenant, experiment, run_id
 HAVING spans > 0;

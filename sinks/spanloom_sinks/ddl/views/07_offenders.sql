@@ -15,10 +15,12 @@ GROUP BY hour, environment, service, prompt_id, prompt_version;
 CREATE OR REPLACE VIEW slowest_documents AS
 SELECT
     toStartOfHour(end) AS hour, environment, service, document.id AS document,
-    count() AS retrievals, countIf(document.cited) AS cited, avg(duration) / 1e6 AS mean_ms, max(duration) / 1e6 AS max_ms,
-    argMax(trace_id, duration) AS slowest_trace
+    countIf(kind = 'retrieval') AS retrievals, countIf(document.cited) AS cited,
+    avgIf(duration, kind = 'retrieval') / 1e6 AS mean_ms, maxIf(duration, kind = 'retrieval') / 1e6 AS max_ms,
+    argMaxIf(trace_id, duration, kind = 'retrieval') AS slowest_trace
 FROM spans FINAL ARRAY JOIN documents AS document
-GROUP BY hour, environment, service, document;
+GROUP BY hour, environment, service, document
+HAVING retrievals > 0;
 
 CREATE OR REPLACE VIEW costliest_traces AS
 SELECT start, trace_id, environment, service, name, user, tenant, models, spans, dollars, unpriced, duration_ms, state

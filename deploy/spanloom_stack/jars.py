@@ -30,15 +30,18 @@ def fetch(
 ) -> list[Path]:
     """Return the paths of all jars in `lock`, downloading into `cache` those that are missing or damaged there.
 
-    `progress(done, total)` counts jars. Raises JarError when a download fails or does not have the locked SHA-256.
+    `progress(done, total)` counts jars, where one has to be downloaded. Raises JarError when a download fails or does
+    not have the locked SHA-256.
     """
     pins = read(lock)
     cache.mkdir(parents=True, exist_ok=True)
     with _exclusive(cache / ".lock"), ThreadPoolExecutor(_DOWNLOADS) as pool:
+        missing = not all(_place(cache, coordinate).exists() for coordinate in pins)
         paths = []
         for path in pool.map(lambda pin: _jar(cache, *pin), pins.items()):
             paths.append(path)
-            progress(len(paths), len(pins))
+            if missing:
+                progress(len(paths), len(pins))
     return paths
 
 
@@ -47,15 +50,20 @@ def read(lock: Path = LOCK) -> dict[str, str]:
     return dict(line.split() for line in lock.read_text().splitlines() if line and not line.startswith("#"))
 
 
-def _jar(cache: Path, coordinate: str, digest: str) -> Path:
+def _place(cache: Path, coordinate: str) -> Path:
     group, artifact, version = coordinate.split(":")
-    path = cache.joinpath(*group.split("."), artifact, version, f"{artifact}-{version}.jar")
+    return cache.joinpath(*group.split("."), artifact, version, f"{artifact}-{version}.jar")
+
+
+def _jar(cache: Path, coordinate: str, digest: str) -> Path:
+    path = _place(cache, coordinate)
     if path.exists():
         if _sha256(path) == digest:
             return path
         path.unlink()  # an interrupted download, or a changed file: only the locked bytes are ever run
     from jgo.maven import MavenContext  # slow to import, and most starts have all jars
 
+    group, artifact, version = coordinate.split(":")
     try:
         path = Path(MavenContext(repo_cache=cache).project(group, artifact).at_version(version).artifact().resolve())
     except Exception as error:  # jgo raises what requests raises, and RuntimeError

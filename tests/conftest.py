@@ -4,6 +4,8 @@ Both are started once, when the first test asks, with their state in a temporary
 """
 
 import os
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from spanloom_stack.settings import StackSettings
 from spanloom_stack.supervise import Supervisor
 
 _DOCKER = os.environ.get("SPANLOOM_TEST_BACKEND") == "docker"
+_BUDGET_SECONDS = 600
+"""What `make test` may take on two cores."""
+_BEGUN = time.monotonic()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +26,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _DOCKER and {"kafka", "clickhouse"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("docker")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what of the budget was spent, and by whom. A slow machine fails nothing: a person decides what has to go."""
+    spent: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                spent["/".join(report.nodeid.split("/")[1:-1]) or "tests"] += report.duration  # type: ignore[assignment]
+    took = time.monotonic() - _BEGUN
+    folders = ", ".join(f"{folder} {seconds:.0f} s" for folder, seconds in spent.most_common(5) if seconds >= 1)
+    over = took > _BUDGET_SECONDS
+    terminalreporter.write_line(
+        f"{took:.0f} s of the {_BUDGET_SECONDS} s that all tests may take{': TOO SLOW' if over else ''} ({folders})",
+        yellow=over,
+    )
 
 
 @pytest.fixture(scope="session")

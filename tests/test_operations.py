@@ -1,12 +1,17 @@
-"""docs/operations.md against the code."""
+"""docs/operations.md and docs/metrics.md against the code."""
 
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from spanloom_processors.metrics import Metrics as ProcessorMetrics
 from spanloom_schemas.settings import ENTRY_POINTS, variables
+from spanloom_sinks.metrics import Metrics as SinkMetrics
 
-DOCUMENT = (Path(__file__).parents[1] / "docs/operations.md").read_text()
+DOCS = Path(__file__).parents[1] / "docs"
+DOCUMENT = (DOCS / "operations.md").read_text()
 
 
 def known() -> set[str]:
@@ -17,3 +22,16 @@ def known() -> set[str]:
 def test_every_setting_is_documented_and_no_other() -> None:
     documented = set(re.findall(r"`(SPANLOOM_[A-Z0-9_]+)`", DOCUMENT))
     assert documented == known()
+
+
+def exposed(registry: CollectorRegistry) -> set[str]:
+    return {scraped_as(family) for family in registry.collect()}
+
+
+def scraped_as(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    documented = re.findall(r"^\| `(\w+)`", (DOCS / "metrics.md").read_text(), re.MULTILINE)
+    assert sorted(documented) == sorted(exposed(ProcessorMetrics().registry) | exposed(SinkMetrics().registry))

@@ -60,13 +60,13 @@ def _alone(data: Path) -> Iterator[None]:
 
 def _welcome(environment: Mapping[str, str], data: Path) -> str:
     bootstrap, url = environment["SPANLOOM_KAFKA_BOOTSTRAP"], environment["SPANLOOM_CLICKHOUSE_URL"]
-    metrics = environment["SPANLOOM_METRICS_PORT"]
+    metrics, sink_metrics = environment["SPANLOOM_METRICS_PORT"], environment["SPANLOOM_SINK_METRICS_PORT"]
     return f"""\
 [green]ready[/]: spans sent from now on are priced, woven, counted and stored
 
   Kafka       {bootstrap}
   ClickHouse  {url}  (database spanloom; the user `reader` only reads)
-  Metrics     http://127.0.0.1:{metrics}/metrics
+  Metrics     http://127.0.0.1:{metrics}/metrics (processor), http://127.0.0.1:{sink_metrics}/metrics (sink)
   State, logs {data}
 
 In your own project:

@@ -1,6 +1,8 @@
 """The whole of llm.spans from a broker, as the oracle reads it."""
 
-from confluent_kafka import Consumer, TopicCollection, TopicPartition
+import time
+
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from spanloom_schemas import codec
 from spanloom_schemas.codec import CodecError, Registry
@@ -35,7 +37,7 @@ def batch(value: bytes | None, registry: Registry | None = None) -> Batch | None
 
 
 def _partition(consumer: Consumer, partition: int, registry: Registry | None) -> list[Logged]:
-    low, high = consumer.get_watermark_offsets(TopicPartition(TOPIC, partition), timeout=20)
+    low, high = _bounds(consumer, partition)
     consumer.assign([TopicPartition(TOPIC, partition, low)])
     found: list[Logged] = []
     position = low
@@ -47,3 +49,15 @@ def _partition(consumer: Consumer, partition: int, registry: Registry | None) ->
             found.append(Logged(message.offset(), message.timestamp()[1], value))
         position = consumer.position([TopicPartition(TOPIC, partition)])[0].offset
     return [message for message in found if message.offset < high]
+
+
+def _bounds(consumer: Consumer, partition: int) -> tuple[int, int]:
+    """First offset and end of a partition; a broker just started may not lead it yet."""
+    for _ in range(20):
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(TOPIC, partition), timeout=20)
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                raise
+            time.sleep(0.5)
+    raise TimeoutError(f"nobody leads {TOPIC}[{partition}]")

@@ -17,6 +17,7 @@ from spanloom_processors.assignment import Assigned
 from spanloom_processors.commits import Point
 from spanloom_processors.consumer import Poll
 from spanloom_processors.core import offsets
+from spanloom_processors.core.bounds import DEFAULT, Bounds
 from spanloom_processors.core.partition import Emission, Partition
 from spanloom_processors.core.revisions import Revision
 from spanloom_processors.emit import Outgoing, Source
@@ -54,8 +55,8 @@ class Report(NamedTuple):
 class Spans:
     """The partitions of llm.spans that this worker has. It neither waits nor reads a clock."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, book: Book, revisions: Sequence[Revision] = REVISIONS, bounds: Bounds = DEFAULT) -> None:
+        self._book, self._revisions, self._bounds = book, revisions, bounds
         self._none = self.derive(decode("span_batch", []))
         self._held: dict[TP, Held] = {}
 
@@ -67,8 +68,9 @@ class Spans:
         if committed and resume is None:
             log.warning("partition=%s.%d has a commit without readable metadata, reading on from it", *tp)
             log_start = max(log_start, committed.offset)
-        partition = Partition(assigned.topic_id, tp.partition, REVISIONS, resume=resume, log_start=log_start)
-        source = Source(tp.topic, assigned.topic_id, tp.partition, assigned.partitions, REVISIONS[-1].number)
+        at = assigned.topic_id, tp.partition
+        partition = Partition(*at, self._revisions, self._bounds, resume=resume, log_start=log_start)
+        source = Source(tp.topic, *at, assigned.partitions, self._revisions[-1].number)
         self._held[tp] = Held(source, partition)
         if committed and partition.next_offset != committed.offset:
             why = "commit=%d cannot be resumed (retention, or a new topic), reading from offset=%d"

@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeVar
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
-from spanloom_schemas.frames.splice import Message
+from spanloom_schemas.frames.splice import Dead, Message
 
-from spanloom_sinks import pending
+from spanloom_sinks import pending, unreadable
 from spanloom_sinks.lane import Lane
 from spanloom_sinks.pending import Mark
 from spanloom_sinks.settings import SinkSettings
@@ -43,14 +43,23 @@ class Commit(NamedTuple):
 class Consumer:
     """Fetches into `lanes`, which it adds when a partition is assigned and drops when it is taken away.
 
-    `leaving` is called before partitions are given back: the last chance to commit. Everything happens in the thread
-    that calls `poll`. Raises ConsumerError when another process took its place, or the broker or a topic is not there.
+    `leaving` is called before partitions are given back: the last chance to commit. `bury` takes what cannot even be
+    fetched; what it raises KafkaException for is offered again. Everything happens in the thread that calls `poll`.
+    Raises ConsumerError when another process took its place, or the broker or a topic is not there.
     """
 
-    def __init__(self, settings: SinkSettings, topics: Sequence[str], leaving: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: SinkSettings,
+        topics: Sequence[str],
+        leaving: Callable[[], None],
+        bury: Callable[[Source, list[Dead]], None],
+    ) -> None:
         self.lanes: dict[tuple[str, int], Lane] = {}
         self.assigned = False
         self._leaving = leaving
+        self._bury = bury
+        self._connection = settings.librdkafka()
         self._topic_ids = _topic_ids(settings, topics)
         self._consumer = KafkaConsumer(_configuration(settings))
         self._consumer.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
@@ -69,6 +78,9 @@ class Consumer:
         fetched: dict[tuple[str, int], list[Message]] = defaultdict(list)
         for message in messages:
             error = message.error()
+            if error is not None and unreadable.is_unreadable(error):
+                self._pass_by(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+                continue
             if error is not None:
                 _judge(error)
                 continue
@@ -79,6 +91,19 @@ class Consumer:
             if key in self.lanes:
                 self.lanes[key].add(found, now)
         return len(messages)
+
+    def _pass_by(self, topic: str, partition: int, first: int) -> None:
+        """Bury a batch that cannot be unfolded, as one message at its last offset, and read on behind it."""
+        lane = self.lanes.get((topic, partition))
+        if lane is None:
+            return
+        try:
+            end = unreadable.behind(self._connection, topic, partition, first)
+            error = f"a compressed batch, offsets {first} to {end - 1}, unfolds to more than librdkafka takes"
+            self._bury(lane.source, [Dead(end - 1, lane.source.log_clock, "too_large", error, b"")])
+            self._consumer.seek(TopicPartition(topic, partition, end))
+        except KafkaException as exception:  # it will be reported again
+            _judge(exception.args[0])
 
     def commit(self, commits: Iterable[Commit]) -> bool:
         """Commit and wait for the answer. False: not now (try again, or a rebalance is coming)."""

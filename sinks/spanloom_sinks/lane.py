@@ -11,6 +11,8 @@ from spanloom_sinks.source import Source
 
 BLOCK_BYTES = 16 << 20
 BUFFER_BYTES = 2 * BLOCK_BYTES
+MESSAGE_BYTES = 256
+"""What a message takes beside its value: a flood of empty ones fills a buffer too."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ class Lane:
         if fresh and not self.buffer:
             self.since = now
         self.buffer.extend(fresh)
-        self.bytes += sum(len(value) for _, _, value in fresh)
+        self.bytes += sum(map(_size, fresh))
 
     def cut(self, now: float, linger: float) -> Block | None:
         """Take the next block from the buffer when it is large or old enough, and none is being written."""
@@ -88,7 +90,7 @@ class Lane:
         else:
             return None
         taken, self.buffer = self.buffer[:count], self.buffer[count:]
-        self.bytes -= sum(len(value) for _, _, value in taken)
+        self.bytes -= sum(map(_size, taken))
         self.pending = None
         self.block = Block(self.source, self.offset, taken, repeated)
         return self.block
@@ -106,11 +108,15 @@ class Lane:
         return Mark(self.source.topic_id, self.source.log_clock, last)
 
 
+def _size(message: Message) -> int:
+    return MESSAGE_BYTES + len(message[2])
+
+
 def _fitting(buffer: Sequence[Message]) -> int:
     """How many messages make a block of about BLOCK_BYTES; at least one."""
     total = 0
-    for count, (_, _, value) in enumerate(buffer):
-        total += len(value)
+    for count, message in enumerate(buffer):
+        total += _size(message)
         if total > BLOCK_BYTES and count:
             return count
     return len(buffer)

@@ -2,8 +2,8 @@
 
 It answers clickhouse-connect, curl and Grafana's plugin as a server does: `/`, `/ping`, `/replicas_status`; the
 statement in `query` or the body, settings and `param_*` in the query string, statement and `param_*` in a form; INSERT
-data in any format streamed through, bodies compressed both ways, `X-ClickHouse-*` headers. Not here: sessions, external data, `compress=1`
-(ClickHouse's own frames), the native protocol.
+data in any format streamed through, bodies compressed both ways, `X-ClickHouse-*` headers. Not here: sessions, external
+data, `compress=1` (ClickHouse's own frames), the native protocol.
 
 Who may write: the user `reader` and every GET only read, as on a real server. There are no passwords; instead a
 request that a web page sent (a foreign Host or Origin) is refused.

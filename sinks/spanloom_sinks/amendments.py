@@ -18,6 +18,8 @@ from spanloom_sinks.store import Store
 
 SPANS = "llm.spans"
 TURN_SECONDS = 1.0
+_IDS = 2_000
+"""Trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
 
 # Traces with several segments: among those told in the last hour any, among older ones those that a partial one joins.
 _SEVERAL = """
@@ -110,13 +112,22 @@ class Amendments:
         return [*waiting, _Waiting(lane, first, gone, 0, 0)] if gone.len() else waiting
 
     def _ask(self, condition: str, ids: pl.Series) -> pl.DataFrame:
-        if ids.is_empty():
-            return pl.DataFrame(schema={"trace_id": pl.String})
-        return self._store.query(_SEVERAL.replace("{condition}", condition), ids=ids.unique().to_list())
+        asked = _SEVERAL.replace("{condition}", condition)
+        found = [self._store.query(asked, ids=part) for part in _parts(ids)]
+        return pl.concat([pl.DataFrame(schema={"trace_id": pl.String}), *(each for each in found if each.width)])
 
     def _amend(self, ids: pl.Series) -> None:
-        segments = self._store.query(_SEGMENTS, ids=ids.to_list())
+        for part in _parts(ids):
+            self._amend_part(part)
+
+    def _amend_part(self, ids: list[str]) -> None:
+        segments = self._store.query(_SEGMENTS, ids=ids)
         since, until = segments["start"].min(), segments["end"].max()
-        found = self._store.query(_SPANS, ids=ids.to_list(), since=since, until=until)
+        found = self._store.query(_SPANS, ids=ids, since=since, until=until)
         self._store.insert("traces", traces.amended(summarise(found), segments))
-        self._metrics.amended.inc(ids.len())
+        self._metrics.amended.inc(len(ids))
+
+
+def _parts(ids: pl.Series) -> list[list[str]]:
+    distinct = ids.unique()
+    return [distinct[begin : begin + _IDS].to_list() for begin in range(0, distinct.len(), _IDS)]

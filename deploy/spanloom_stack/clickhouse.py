@@ -1,9 +1,9 @@
 """ClickHouse's HTTP interface on 127.0.0.1 over the engine of `engine`.
 
 It answers clickhouse-connect, curl and Grafana's plugin as a server does: `/`, `/ping`, `/replicas_status`; the
-statement in `query` or the body, settings and `param_*` in the query string, INSERT data in any format streamed
-through, bodies compressed both ways, `X-ClickHouse-*` headers. Not here: sessions, external data, `compress=1`
-(ClickHouse's own frames), the native protocol.
+statement in `query` or the body, settings and `param_*` in the query string, statement and `param_*` in a form; INSERT
+data in any format streamed through, bodies compressed both ways, `X-ClickHouse-*` headers. Not here: sessions, external
+data, `compress=1` (ClickHouse's own frames), the native protocol.
 
 Who may write: the user `reader` and every GET only read, as on a real server. There are no passwords; instead a
 request that a web page sent (a foreign Host or Origin) is refused.
@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from spanloom_stack import answering, asking, encoding, native, net, sql
+from spanloom_stack import answering, asking, encoding, form, native, net, sql
 from spanloom_stack.engine import Answer, Engine, EngineError
 
 _CHUNK = 4 << 20  # bytes gathered before they are handed to the engine's thread
@@ -49,7 +49,7 @@ def application(engine: Engine) -> Starlette:
             return answering.failed(error, engine.version, headers)
         except encoding.Malformed as error:
             return answering.failed(asking.error(354, f"{error}", "ZLIB_INFLATE_FAILED"), engine.version, headers)
-        except native.Unsupported as error:
+        except (native.Unsupported, form.NotOurs) as error:
             return answering.failed(asking.error(48, f"{error}", "NOT_IMPLEMENTED"), engine.version, headers)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
@@ -73,6 +73,11 @@ async def _run(engine: Engine, request: Request, threads: anyio.CapacityLimiter)
     asked = asking.asked(request)
     body = _gather(encoding.decompressed(request.stream(), request.headers.get("content-encoding", "")))
     text = request.query_params.get("query", "").encode()
+    kind = request.headers.get("content-type", "")
+    if form.is_form(kind):
+        sent = form.read(kind, await _whole(b"", body))
+        asked = asked._replace(parameters={**asked.parameters, **sent.parameters})
+        text, body = _join(text, sent.query), _nothing()
     first = await anext(body, b"")
     text, rest = (text, first) if sql.insert(text) else (_join(text, first), b"")
     insert = sql.insert(text)
@@ -88,16 +93,26 @@ async def _run(engine: Engine, request: Request, threads: anyio.CapacityLimiter)
 
 async def _statement(text: bytes, body: AsyncIterator[bytes]) -> str:
     """The whole statement that `text` and `body` are."""
-    async for more in body:
-        text += more
-        if len(text) > _LONGEST_STATEMENT:
-            raise asking.error(62, "Syntax error: the statement is longer than 16 MiB", "SYNTAX_ERROR")
+    text = await _whole(text, body)
     if not text.strip():
         raise asking.error(62, "Syntax error: Empty query", "SYNTAX_ERROR")
     try:
         return text.decode()
     except UnicodeDecodeError:
         raise asking.error(62, "Syntax error: the statement is not UTF-8", "SYNTAX_ERROR") from None
+
+
+async def _whole(text: bytes, body: AsyncIterator[bytes]) -> bytes:
+    async for more in body:
+        text += more
+        if len(text) > _LONGEST_STATEMENT:
+            raise asking.error(62, "Syntax error: the statement is longer than 16 MiB", "SYNTAX_ERROR")
+    return text
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
 
 
 async def _gather(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -19,7 +19,9 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage
 
+from spanloom_processors import batches
 from spanloom_processors.assignment import Assigned, Owner, TopicFacts
+from spanloom_processors.batches import Packed
 from spanloom_processors.commits import Commits, Point
 from spanloom_processors.watchdog import Vital
 
@@ -36,19 +38,27 @@ Describe = Callable[[set[str]], Mapping[str, TopicFacts]]
 class Poll:
     """One partition's share of a poll."""
 
-    __slots__ = ("keys", "messages", "position", "tp")
+    __slots__ = ("keys", "messages", "packed", "position", "tp")
 
     def __init__(self, tp: TP, records: list[Any], position: int) -> None:
         self.tp = tp
         self.position = position  # the offset after the last of its messages
         self.messages: Polled = [(record.offset, record.timestamp, record.value or b"") for record in records]
         self.keys = {record.offset: record.key for record in records}
+        self.packed = [message for message in self.messages if isinstance(message[2], Packed)]
+        """Batches that were not unfolded, in place of their messages."""
+
+    @property
+    def unfolded(self) -> Polled:
+        """The messages that can be decoded, or at least tried."""
+        return [message for message in self.messages if not isinstance(message[2], Packed)]
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that talks to Kafka."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        batches.guard()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # Faust's is a constant of 1.5 s
         return consumer

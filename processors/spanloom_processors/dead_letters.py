@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from polars.exceptions import PanicException
-from spanloom_schemas import codec
+from spanloom_schemas import codec, topics
 from spanloom_schemas.codec import Registry
 from spanloom_schemas.frames.splice import Dead, Decoded, Message, decode
 
+from spanloom_processors.batches import BATCH_BYTES, Packed
 from spanloom_processors.consumer import Poll
 from spanloom_processors.emit import Outgoing
 
 log = logging.getLogger(__name__)
 
 TOPIC = "llm.dead_letters"
+LIMIT_BYTES = topics.load()[TOPIC].max_message_bytes - 8192
+"""What a letter may hold of its message; a larger one can still be found by its offset."""
 UNPROCESSED = "unprocessed"
 """Reason of a message that decodes, but whose content defeats what is derived from it."""
 
@@ -43,10 +46,18 @@ def read(
     return first + second, first_dead + second_dead
 
 
+def packed(poll: Poll) -> Iterator[Dead]:
+    """The batches of a poll that would unfold to too much: each is one dead letter, which holds it as the log does."""
+    for offset, log_time, value in poll.packed:
+        span = f"offsets {value.first} to {offset}" if isinstance(value, Packed) else f"offset {offset}"
+        error = f"a compressed batch, {span}, unfolds to more than {BATCH_BYTES} bytes"
+        yield Dead(offset, log_time, "too_large", error, value)
+
+
 def letters(poll: Poll, topic_id: str, dead: Iterable[Dead]) -> Iterator[Outgoing]:
-    """A dead letter for each unreadable message of a poll."""
+    """A dead letter for each unreadable message of a poll: with all of it, unless no message may be so large."""
     for message in dead:
-        datum = {
+        place = {
             "topic": poll.tp.topic,
             "topic_id": topic_id,
             "partition": poll.tp.partition,
@@ -55,8 +66,9 @@ def letters(poll: Poll, topic_id: str, dead: Iterable[Dead]) -> Iterator[Outgoin
             "stage": "processor",
             "reason": message.reason,
             "error": message.error,
-            "key": poll.keys.get(message.offset),
-            "value": message.value,
         }
+        own_key, value = poll.keys.get(message.offset), bytes(message.value)
+        whole = len(value) + len(own_key or b"") <= LIMIT_BYTES
+        found = {"key": own_key, "value": value} if whole else {"key": None, "value": None}
         key = f"{poll.tp.topic}:{poll.tp.partition}:{message.offset}".encode()
-        yield Outgoing(TOPIC, None, key, codec.encode("dead_letter", datum))
+        yield Outgoing(TOPIC, None, key, codec.encode("dead_letter", place | found))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -109,12 +110,12 @@ class Worker:
         assignment = self._assignments
         await self._ask(lambda: self.notifying.readable(poll))  # ids are known then: `take` asks nobody
         if assignment == self._assignments:
-            await self._bury(poll, self.notifying.take(poll))
+            await self._bury(poll, [*dead_letters.packed(poll), *self.notifying.take(poll)])
 
     async def _read(self, schema: str, poll: Poll, derive: Callable[[Decoded], T]) -> list[tuple[Decoded, T]]:
         """Decode a poll and derive from it; dead letters are stored before this returns, so before any commit."""
-        read, dead = await self._ask(lambda: dead_letters.read(schema, poll.messages, derive, self._registry))
-        await self._bury(poll, dead)
+        read, dead = await self._ask(lambda: dead_letters.read(schema, poll.unfolded, derive, self._registry))
+        await self._bury(poll, [*dead_letters.packed(poll), *dead])
         return read
 
     async def _ask(self, call: Callable[[], T]) -> T:
@@ -133,11 +134,11 @@ class Worker:
             self._waiting -= 1
 
     async def _bury(self, poll: Poll, dead: Sequence[Dead]) -> None:
-        for message in dead:
-            self.metrics.dead.labels(message.reason).inc()
-            log.warning(
-                "dead letter topic=%s partition=%d offset=%d reason=%s", *poll.tp, message.offset, message.reason
-            )
+        # A line a poll and reason: poison comes in floods.
+        for reason, count in Counter(message.reason for message in dead).items():
+            self.metrics.dead.labels(reason).inc(count)
+            first = next(message.offset for message in dead if message.reason == reason)
+            log.warning("dead letters=%d reason=%s topic=%s partition=%d from=%d", count, reason, *poll.tp, first)
         await self.store(dead_letters.letters(poll, self._topic_ids.get(poll.tp.topic, ""), dead))
 
     async def store(self, messages: Iterable[Outgoing]) -> None:

@@ -18,6 +18,8 @@ from spanloom_sinks.rows import traces
 
 SPANS = "llm.spans"
 TURN_SECONDS = 1.0
+_IDS = 2_000
+"""Trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
 
 
 class _Waiting(NamedTuple):
@@ -88,13 +90,21 @@ class Amendments:
         return [*waiting, _Waiting(lane, first, gone, 0, 0)] if gone.len() else waiting
 
     def _ask(self, ids: pl.Series, *, lately: bool) -> pl.DataFrame:
-        if ids.is_empty():
-            return pl.DataFrame(schema={"trace_id": pl.String})
-        return self._store.several(ids.unique().to_list(), lately=lately)
+        found = [self._store.several(part, lately=lately) for part in _parts(ids)]
+        return pl.concat([pl.DataFrame(schema={"trace_id": pl.String}), *(each for each in found if each.width)])
 
     def _amend(self, ids: pl.Series) -> None:
-        segments = self._store.segments(ids.to_list())
+        for part in _parts(ids):
+            self._amend_part(part)
+
+    def _amend_part(self, ids: list[str]) -> None:
+        segments = self._store.segments(ids)
         since, until = segments["start"].min(), segments["end"].max()
-        found = self._store.spans_of(ids.to_list(), since, until)  # type: ignore[arg-type]
+        found = self._store.spans_of(ids, since, until)  # type: ignore[arg-type]
         self._store.insert("traces", traces.amended(summarise(found), segments))
-        self._metrics.amended.inc(ids.len())
+        self._metrics.amended.inc(len(ids))
+
+
+def _parts(ids: pl.Series) -> list[list[str]]:
+    distinct = ids.unique()
+    return [distinct[begin : begin + _IDS].to_list() for begin in range(0, distinct.len(), _IDS)]

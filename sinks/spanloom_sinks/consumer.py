@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeVar
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
-from spanloom_schemas.frames.splice import Message
+from spanloom_schemas.frames.splice import Dead, Message
 
-from spanloom_sinks import pending
+from spanloom_sinks import pending, unreadable
 from spanloom_sinks.lane import Lane, resumed
 from spanloom_sinks.pending import Mark
 from spanloom_sinks.settings import SinkSettings
@@ -43,7 +43,8 @@ class Commit(NamedTuple):
 class Consumer:
     """Fetches into `lanes`, which it adds when a partition is assigned and drops when it is taken away.
 
-    `leaving`, which its user sets, is called before partitions are given back: the last chance to commit. Everything
+    `leaving` and `bury` are its user's to set. `leaving` is called before partitions are given back: the last chance to
+    commit. `bury` takes what cannot even be fetched; what it raises KafkaException for is offered again. Everything
     happens in the thread that calls `poll`. Raises ConsumerError when another process took its place, or the broker or
     a topic is not there.
     """
@@ -52,6 +53,8 @@ class Consumer:
         self.lanes: dict[tuple[str, int], Lane] = {}
         self.assigned = False
         self.leaving: Callable[[], None] = lambda: None
+        self.bury: Callable[[Source, list[Dead]], None] = lambda source, dead: None
+        self._connection = settings.librdkafka()
         self._describe = partial(_topic_ids, settings, topics)
         self._topic_ids = self._describe()
         self._consumer = KafkaConsumer(_configuration(settings))
@@ -71,6 +74,9 @@ class Consumer:
         fetched: dict[tuple[str, int], list[Message]] = defaultdict(list)
         for message in messages:
             error = message.error()
+            if error is not None and unreadable.is_unreadable(error):
+                self._pass_by(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+                continue
             if error is not None:
                 _judge(error)
                 continue
@@ -81,6 +87,19 @@ class Consumer:
             if key in self.lanes:
                 self.lanes[key].add(found, now)
         return len(messages)
+
+    def _pass_by(self, topic: str, partition: int, first: int) -> None:
+        """Bury a batch that cannot be unfolded, as one message at its last offset, and read on behind it."""
+        lane = self.lanes.get((topic, partition))
+        if lane is None:
+            return
+        try:
+            end = unreadable.behind(self._connection, topic, partition, first)
+            error = f"a compressed batch, offsets {first} to {end - 1}, unfolds to more than librdkafka takes"
+            self.bury(lane.source, [Dead(end - 1, lane.source.log_clock, "too_large", error, b"")])
+            self._consumer.seek(TopicPartition(topic, partition, end))
+        except KafkaException as exception:  # it will be reported again
+            _judge(exception.args[0])
 
     def commit(self, commits: Iterable[Commit]) -> bool:
         """Commit and wait for the answer. False: not now (try again, or a rebalance is coming)."""

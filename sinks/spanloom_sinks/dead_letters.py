@@ -34,21 +34,27 @@ class DeadLetters:
                 failed.append(error)
 
         for letter in dead:
-            self._produce(source, letter, delivered)
+            while not self._produced(source, letter, delivered):
+                self._producer.poll(0.1)
         if self._producer.flush(_WAIT_SECONDS) or failed:
             raise KafkaException(failed[0] if failed else KafkaError(KafkaError._MSG_TIMED_OUT))
 
-    def _produce(self, source: Source, letter: Dead, delivered: Callable[[KafkaError | None, object], None]) -> None:
+    def _produced(self, source: Source, letter: Dead, delivered: Callable[[KafkaError | None, object], None]) -> bool:
+        """Hand a letter to the producer; False: its queue is full, there may be more letters than it takes."""
         key = f"{source.topic_id}:{source.partition}:{letter.offset}".encode()
         try:
-            self._producer.produce(
-                TOPIC, encode(source, letter, letter.value, self._registry), key, on_delivery=delivered
-            )
+            self._send(key, encode(source, letter, letter.value, self._registry), delivered)
+        except BufferError:
+            return False
         except KafkaException as error:
             if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                 raise
             # With the frame around it, it is larger than a message may be: it can still be found by its offset.
-            self._producer.produce(TOPIC, encode(source, letter, None, self._registry), key, on_delivery=delivered)
+            self._send(key, encode(source, letter, None, self._registry), delivered)
+        return True
+
+    def _send(self, key: bytes, value: bytes, delivered: Callable[[KafkaError | None, object], None]) -> None:
+        self._producer.produce(TOPIC, value, key, on_delivery=delivered)
 
 
 def encode(source: Source, letter: Dead, value: bytes | None, registry: Registry | None = None) -> bytes:

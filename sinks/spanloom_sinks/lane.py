@@ -12,6 +12,8 @@ from spanloom_sinks.source import Source
 
 BLOCK_BYTES = 16 << 20
 BUFFER_BYTES = 2 * BLOCK_BYTES
+MESSAGE_BYTES = 256
+"""What a message takes beside its value: a flood of empty ones fills a buffer too."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class Lane:
         if fresh and not self.buffer:
             self.since = now
         self.buffer.extend(fresh)
-        self.bytes += sum(len(value) for _, _, value in fresh)
+        self.bytes += sum(map(_size, fresh))
 
     def cut(self, now: float, linger: float) -> Block | None:
         """Take the next block from the buffer when it is large or old enough, and none is being written."""
@@ -89,7 +91,7 @@ class Lane:
         else:
             return None
         taken, self.buffer = self.buffer[:count], self.buffer[count:]
-        self.bytes -= sum(len(value) for _, _, value in taken)
+        self.bytes -= sum(map(_size, taken))
         self.pending = None
         self.block = Block(self.source, self.offset, taken, repeated)
         return self.block
@@ -121,11 +123,15 @@ def resumed(source: Source, committed: int, metadata: str | None, low: int, high
     return Lane(source._replace(log_clock=clock), committed, pending=last)
 
 
+def _size(message: Message) -> int:
+    return MESSAGE_BYTES + len(message[2])
+
+
 def _fitting(buffer: Sequence[Message]) -> int:
     """How many messages make a block of about BLOCK_BYTES; at least one."""
     total = 0
-    for count, (_, _, value) in enumerate(buffer):
-        total += len(value)
+    for count, message in enumerate(buffer):
+        total += _size(message)
         if total > BLOCK_BYTES and count:
             return count
     return len(buffer)

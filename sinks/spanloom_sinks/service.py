@@ -49,7 +49,7 @@ class Sink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer, self._database, self._writer, self._metrics = consumer, database, writer, metrics
-        consumer.leaving = self.leave
+        consumer.leaving, consumer.bury = self.leave, writer.bury
         self._linger, self._clock = linger, clock
         self._rollups = Rollups(database, self._stored)
         self._amendments = Amendments(database, consumer, metrics)

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
+from spanloom_schemas.panes import KEY
 
 from spanloom_sinks.database import RollUp
 from spanloom_sinks.rows import spans as span_rows
-from spanloom_sinks.rows.panes import KEY, SUMS
+from spanloom_sinks.rows.panes import SUMS
 from spanloom_sinks.source import Source
 
 Row = dict[str, Any]
@@ -161,7 +162,7 @@ def _sums_of_span(span: Row) -> Counter[Any]:
         "errors": span["error"],
         "blocks": span["blocked"],
         "cache_hits": span["cached"],
-        "documents": len(span["documents"]),
+        "documents": len(span["documents"]) if span["kind"] == "retrieval" else 0,
         "cited": sum(document["cited"] for document in span["documents"]),
         "unpriced": span["cost_status"] == "unpriced",
         "estimated": span["usage"] == "estimated",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import polars as pl
 from spanloom_schemas.codec import Registry
 from spanloom_schemas.fault import reach
+from spanloom_schemas.frames.splice import Dead
 
 from spanloom_sinks.database import Database
 from spanloom_sinks.dead_letters import TOPIC as DEAD_LETTERS
@@ -15,6 +16,7 @@ from spanloom_sinks.lane import Block
 from spanloom_sinks.metrics import Metrics
 from spanloom_sinks.pending import token
 from spanloom_sinks.rows.columns import encoded
+from spanloom_sinks.source import Source
 from spanloom_sinks.tables import Table
 
 
@@ -37,12 +39,16 @@ class Writer:
         RegistryError when the schema registry is away: call again then.
         """
         decoded = decode(block.source.topic, block.messages, self._registry)
-        if decoded.dead and block.source.topic != DEAD_LETTERS:
-            self._letters.send(block.source, decoded.dead)
-        for letter in decoded.dead:
-            self._metrics.dead.labels(block.source.topic, letter.reason).inc()
+        self.bury(block.source, decoded.dead)
         tables = self._tables[block.source.topic]
         block.rows = [(table.name, encoded(table.rows(decoded, block.source), *table.labels)) for table in tables]
+
+    def bury(self, source: Source, dead: list[Dead]) -> None:
+        """Send what cannot be read to llm.dead_letters. Raises KafkaException when not sent: call again then."""
+        if dead and source.topic != DEAD_LETTERS:
+            self._letters.send(source, dead)
+        for letter in dead:
+            self._metrics.dead.labels(source.topic, letter.reason).inc()
 
     def write(self, block: Block) -> None:
         """Write what of the block is still to be written. Raises StoreError; call again then."""

@@ -104,6 +104,23 @@ def test_a_deduplication_token_counts_once(client: Client) -> None:
         assert len(stored(client)) == expected
 
 
+def test_parameters_too_long_for_a_url_come_as_a_form(client: Client) -> None:
+    many = [f"{number:032x}" for number in range(3_000)]
+    hostile = "'; DROP TABLE t; --\t\\N\r\n--x\r\n"
+    asked = "SELECT length({many:Array(String)}), {many:Array(String)}[-1], {x:String}"
+    answer = client.query(asked, parameters={"many": many, "x": hostile}).first_row
+    assert answer == (len(many), many[-1], hostile)
+
+
+@embedded
+def test_a_form_of_anything_else_is_refused(client: Client, clickhouse: str) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="t"; filename="t"\r\n\r\n1\r\n--b--\r\n'
+    request = urllib.request.Request(clickhouse, body, {"Content-Type": "multipart/form-data; boundary=b"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert b"only query and param_" in refused.value.read()
+
+
 def test_parameters_are_values_never_sql(client: Client) -> None:
     hostile = "'; DROP TABLE t; --\t\\N\n"
     assert client.query("SELECT {x:String}, {y:Array(UInt8)}", parameters={"x": hostile, "y": [1, 2]}).first_row == (

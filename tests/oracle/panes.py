@@ -67,7 +67,7 @@ class Pane:
             unpriced=span.cost_status == "unpriced",
             estimated=span.estimated,
             cache_hits=span.cached,
-            documents=span.documents,
+            documents=span.retrieved,
             cited=span.cited,
             **{f"{name}_tokens": count or 0 for name, count in span.tokens.items()},
         )

@@ -80,6 +80,11 @@ class Span:
     scores: list[tuple[str, float]] = field(default_factory=list)
 
     @property
+    def retrieved(self) -> int:
+        """The documents of a retrieval; other kinds name them again."""
+        return self.documents if self.kind == "retrieval" else 0
+
+    @property
     def pane(self) -> int:
         """The start (epoch ms) of its pane."""
         return pane_start(self.end)

@@ -48,7 +48,7 @@ def _trace(copies: list[Span]) -> Trace:
             unpriced=span.cost_status == "unpriced",
             estimated=span.estimated,
             cache_hits=span.cached,
-            documents=span.documents,
+            documents=span.retrieved,
             cited=span.cited,
             **{f"{name}_tokens": count or 0 for name, count in span.tokens.items()},
         )

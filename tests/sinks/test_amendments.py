@@ -143,3 +143,16 @@ def test_traces_of_one_segment_are_left_alone(store, fill, tell, amendments, der
     tell(derived([first, second]), 0)
     amendments.turn(now=100.0)
     assert [(spans, amended) for spans, _, amended, *_ in summary(store, trace_id)] == [(2, False)]
+
+
+def test_a_late_segment_among_thousands_of_traces_amends_its_trace(store, fill, tell, amendments, derived, traffic):
+    """More trace ids than go into a URL, and more than ClickHouse takes in one form."""
+    trace_id, first, second = one_trace(traffic)
+    many = [traffic.span(start=NOW * 10**6, end=NOW * 10**6 + 10_000_000) for _ in range(5_000)]
+    crowd = (2, NOW, traffic.encoded(many, sequence=3))
+    fill("llm.spans", [first, second, crowd])
+    tell(derived([first]), 0)
+    tell(derived([second, crowd]), 1)
+    amendments.turn(now=100.0)
+    assert [(spans, amended) for spans, _, amended, *_ in summary(store, trace_id)] == [(2, True)]
+    assert amendments.hold(LANE) is None

@@ -24,6 +24,7 @@ from spanloom_schemas import codec
 
 from spanloom import wire
 from spanloom.buffer import UNIT, Buffer, Ended
+from spanloom.cluster import Ear
 from spanloom.ledger import Ledger
 from spanloom.settings import ProducerSettings
 
@@ -88,14 +89,6 @@ class Batch:
     size: int = 0
 
 
-class Quiet:
-    """Takes librdkafka's log lines off the host's stderr: to debug, of the logger `spanloom.kafka`."""
-
-    def log(self, level: int, message: str, *args: object) -> None:
-        """Log one line."""
-        logging.getLogger("spanloom.kafka").debug(message, *args)
-
-
 class Sender:
     """Owns the connection and the ledger of one life of one process. `run` is the thread; `flush` and `shutdown` are
     for others.
@@ -111,6 +104,7 @@ class Sender:
         self._connect = connect
         self._buffer = buffer
         self._settings = settings
+        self._ear = Ear(settings)
         self._ledger = Ledger()
         self._header = wire.header(origin(settings, epoch))
         self._home = epoch
@@ -159,7 +153,7 @@ class Sender:
 
     def _run(self) -> None:
         kafka = self._connect(
-            {**LIBRDKAFKA, **self._settings.librdkafka(), "logger": Quiet(), "error_cb": self._trouble}
+            {**LIBRDKAFKA, **self._settings.librdkafka(), "logger": self._ear, "error_cb": self._trouble}
         )
         while True:
             call = self._next_call()
@@ -287,6 +281,7 @@ class Sender:
             topic = kafka.list_topics(TOPIC, timeout=0.5).topics[TOPIC]
         except KafkaException as error:
             self._learn_later()
+            kafka.poll(0)  # brings the log lines that say why
             self._trouble(error.args[0])
             return
         except OSError as error:  # of a schema registry
@@ -348,9 +343,8 @@ class Sender:
         return self._ledger.dropped, len(self._ledger.given_up)
 
     def _trouble(self, error: KafkaError) -> None:
-        self._warn(
-            f"Kafka at {self._settings.kafka_bootstrap} is not to be had: {error.str()}; spans wait, then are dropped"
-        )
+        why = self._ear.trouble or error.str()
+        self._warn(f"Kafka at {self._settings.kafka_bootstrap} is not to be had: {why}; spans wait, then are dropped")
 
     def _warn(self, line: str) -> None:
         """Log a warning, at most one a minute."""

@@ -44,8 +44,8 @@ class Sink:
         self._store = Store(settings.clickhouse)
         by_topic = tables(book)
         own = registry.of(settings)
-        self._writer = Writer(self._store, by_topic, DeadLetters(settings, own), metrics, own)
         self._consumer = Consumer(settings, list(by_topic), leaving=self._leave)
+        self._writer = Writer(self._store, by_topic, DeadLetters(settings, own), metrics, own)
         self._rollups = Rollups(self._store, self._stored)
         self._amendments = Amendments(self._store, self._consumer, metrics)
         self._pause = self._retry_at = self._committed_at = 0.0

@@ -40,6 +40,8 @@ UNDER_WAY_BYTES = 8 * 1024 * 1024
 SLICE = 32
 """Spans encoded before the host's threads are let in."""
 METADATA_SECONDS = 300.0
+ANSWER_SECONDS = 0.5
+"""How long an answer of broker or registry is waited for; the end of the host's process may wait for two."""
 BACKOFF_SECONDS = (1.0, 30.0)
 """First and longest pause after a delivery failed."""
 LIBRDKAFKA = {
@@ -278,7 +280,7 @@ class Sender:
     def _learn(self, kafka: Producer) -> None:
         try:
             self._prefix = self._prefix or prefix(self._settings)
-            topic = kafka.list_topics(TOPIC, timeout=0.5).topics[TOPIC]
+            topic = kafka.list_topics(TOPIC, timeout=ANSWER_SECONDS).topics[TOPIC]
         except KafkaException as error:
             self._learn_later()
             kafka.poll(0)  # brings the log lines that say why
@@ -359,7 +361,7 @@ def prefix(settings: ProducerSettings) -> bytes:
         return codec.prefix("span_batch")
     from spanloom_schemas import registry
 
-    return codec.prefix("span_batch", registry.of(settings))
+    return codec.prefix("span_batch", registry.of(settings, ANSWER_SECONDS))
 
 
 def program(argv: list[str]) -> str:

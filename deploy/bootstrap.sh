@@ -8,7 +8,7 @@ fail() { printf 'spanloom: %s\n' "$1" >&2; exit 1; }
 
 command -v "$python" >/dev/null 2>&1 || fail "no '$python' found: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "$("$python" --version) is too old: Spanloom needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11"
+    fail "$("$python" --version 2>&1) is too old: Spanloom needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11"
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
     fail "this Python has no venv module: install it (Debian, Ubuntu: apt install python3-venv), then run make again"
 

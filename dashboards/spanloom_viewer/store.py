@@ -72,7 +72,6 @@ WHERE t.state != 'resolved' OR t.at >= now64(3) - toIntervalSecond({seconds:UInt
 
 # Codes of ClickHouse's errors.
 _NOT_THERE = (60, 81)
-_REFUSED = (192, 193, 194, 516)
 
 
 class StoreError(click.ClickException):
@@ -84,11 +83,7 @@ def connect(settings: ViewerSettings) -> Iterator[Client]:
     """A client; whatever goes wrong while it is used is a StoreError."""
     try:
         client = clickhouse_connect.get_client(
-            dsn=settings.clickhouse_url,
-            username=settings.clickhouse_user,
-            password=settings.clickhouse_password.reveal(),
-            database=settings.clickhouse_database,
-            ca_cert=settings.clickhouse_ca_file or None,
+            **settings.connection(),
             autogenerate_session_id=False,
             connect_timeout=5,
         )
@@ -154,9 +149,8 @@ def _advice(error: ClickHouseError, settings: ViewerSettings) -> str:
     code = getattr(error, "code", None)
     if code in _NOT_THERE:
         return f"the database at {settings.clickhouse_url} has no such table ({_reason(error)}); run spanloom migrate"
-    if code in _REFUSED:
-        user = settings.clickhouse_user
-        return f"{settings.clickhouse_url} refuses the user {user}; set SPANLOOM_CLICKHOUSE_USER and _PASSWORD"
+    if advice := settings.advice(str(error)):
+        return advice
     if isinstance(error, OperationalError) or (isinstance(error, DatabaseError) and code is None):
         return (
             f"ClickHouse does not answer at {settings.clickhouse_url}; start it with spanloom up, or set "

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
-from spanloom_schemas.settings import KafkaSettings
+from spanloom_schemas.settings import Hosts, HttpUrl, KafkaSettings
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -12,9 +12,9 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 class StackSettings(KafkaSettings, frozen=True, kw_only=True):
     """Settings of `spanloom up`, each read from SPANLOOM_<FIELD>."""
 
-    kafka_bootstrap: str = ""
+    kafka_bootstrap: Hosts = ""
     """A Kafka cluster to use; empty: the embedded broker."""
-    clickhouse_url: str = ""
+    clickhouse_url: HttpUrl = ""
     """A ClickHouse server to use; empty: the embedded engine."""
     kafka_port: Port = 9092
     """Where the embedded broker listens on 127.0.0.1; 0 takes a free port."""

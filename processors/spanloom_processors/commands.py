@@ -12,7 +12,9 @@ from typing import Any
 import click
 from confluent_kafka import KafkaException
 from prometheus_client import disable_created_metrics, start_http_server
+from spanloom.cluster import ClusterError, connect
 from spanloom_schemas.prices.book import Book
+from spanloom_schemas.prices.own import PricesError
 from spanloom_schemas.settings import SettingsError, read
 
 from spanloom_processors import agents, logs, watchdog
@@ -40,9 +42,11 @@ def processor() -> None:
     try:
         settings = read(ProcessorSettings)
         book = Book.load(settings.prices_file or None)
-        rules = parse(_rules(settings.rules_file))
+        rules = _rules(settings.rules_file)
         _route(settings)
-    except (SettingsError, RuleError, OSError, ValueError) as error:
+    except PricesError as error:
+        raise click.ClickException(f"SPANLOOM_PRICES_FILE: {error}") from None
+    except ValueError as error:
         raise click.ClickException(str(error)) from None
     logs.configure()
     disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -97,10 +101,13 @@ async def _run(worker: Worker, stop: asyncio.Event, ready: str) -> int:
 async def _check_topics(settings: ProcessorSettings) -> None:
     """Say in one line what is missing, before Faust says it in many."""
     try:
+        await asyncio.to_thread(connect, settings)
         await asyncio.to_thread(describe_topics, settings.librdkafka(), TOPICS)
+    except (ClusterError, SettingsError) as error:
+        raise click.ClickException(str(error)) from None
     except KafkaException as error:
         reason = error.args[0].str()
-        hint = "is the broker up, and were the topics made by `spanloom topics create`?"
+        hint = "were the topics made by `spanloom topics create`?"
         raise click.ClickException(f"{settings.kafka_bootstrap}: {reason}; {hint}") from None
 
 
@@ -116,10 +123,20 @@ def _listen(settings: ProcessorSettings, metrics: Metrics) -> Any:
 
 
 def _route(settings: ProcessorSettings) -> Route:
-    key = settings.pagerduty_routing_key.reveal()
-    return default_route(settings.alertmanager_url, key, settings.webhook_url, settings.pagerduty_url or URL)
+    return default_route(
+        settings.alertmanager_url.reveal(),
+        settings.pagerduty_routing_key.reveal(),
+        settings.webhook_url.reveal(),
+        settings.pagerduty_url or URL,
+    )
 
 
-def _rules(path: str) -> str:
-    default = files("spanloom_processors") / "rules" / "default.yaml"
-    return Path(path).read_text("utf-8") if path else default.read_text("utf-8")
+def _rules(path: str) -> list[Rule]:
+    if not path:
+        return parse((files("spanloom_processors") / "rules" / "default.yaml").read_text("utf-8"))
+    try:
+        return parse(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"SPANLOOM_RULES_FILE is {path}: {error.strerror}") from None
+    except (RuleError, UnicodeDecodeError) as error:
+        raise SettingsError(f"SPANLOOM_RULES_FILE is {path}: {error}") from None

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from msgspec import Meta
-from spanloom_schemas.settings import KafkaSettings, Secret
+from spanloom_schemas.settings import HttpUrl, KafkaSettings, Secret
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -25,8 +25,10 @@ class ProcessorSettings(KafkaSettings, frozen=True, kw_only=True):
     """Prices beside the book's."""
     watchdog_s: Seconds = 60.0
     """Exit when there is something to read and nothing moved for so long."""
-    alertmanager_url: str = ""
+    alertmanager_url: Secret = Secret("")
+    """URLs with commas between; secret, for user name and password may be in them."""
     pagerduty_routing_key: Secret = Secret("")
-    pagerduty_url: str = ""
+    pagerduty_url: HttpUrl = ""
     """Where PagerDuty's Events API answers, of an account outside the US region."""
-    webhook_url: str = ""
+    webhook_url: Secret = Secret("")
+    """Secret, for to know a webhook is to be allowed to use it."""

@@ -52,6 +52,9 @@ def broken(name: str, point: EntryPoint, error: Exception) -> click.Command:
 @click.version_option(version("spanloom"), prog_name="spanloom")
 def spanloom() -> None:
     """Watch GenAI services while they run: traces, tokens, cost, latency, alerts."""
+    from spanloom_schemas.settings import check
+
+    check()  # whatever is asked for: a misspelt variable is one that somebody believes to be set
 
 
 def main() -> None:

@@ -145,7 +145,10 @@ def _settings(given: dict[str, Any]) -> "ProducerSettings | None":
     if "user_pepper" in given:
         given["user_pepper"] = Secret(given["user_pepper"])
     try:
-        return msgspec.structs.replace(read(ProducerSettings), **given)
+        settings = msgspec.structs.replace(read(ProducerSettings), **given)
+        if not settings.disabled:
+            settings.ssl_context()  # a certificate file that cannot be used is said now, by its variable
+        return settings
     except SettingsError as error:
         _log.error("%s; the producer stays disabled", error)
     except Exception as error:

@@ -24,6 +24,7 @@ from spanloom_schemas import codec
 
 from spanloom import wire
 from spanloom.buffer import UNIT, Buffer, Ended
+from spanloom.cluster import Ear
 from spanloom.ledger import Ledger
 from spanloom.settings import ProducerSettings
 
@@ -39,6 +40,8 @@ UNDER_WAY_BYTES = 8 * 1024 * 1024
 SLICE = 32
 """Spans encoded before the host's threads are let in."""
 METADATA_SECONDS = 300.0
+ANSWER_SECONDS = 0.5
+"""How long an answer of broker or registry is waited for; the end of the host's process may wait for two."""
 BACKOFF_SECONDS = (1.0, 30.0)
 """First and longest pause after a delivery failed."""
 LIBRDKAFKA = {
@@ -88,14 +91,6 @@ class Batch:
     size: int = 0
 
 
-class Quiet:
-    """Takes librdkafka's log lines off the host's stderr: to debug, of the logger `spanloom.kafka`."""
-
-    def log(self, level: int, message: str, *args: object) -> None:
-        """Log one line."""
-        logging.getLogger("spanloom.kafka").debug(message, *args)
-
-
 class Sender:
     """Owns the connection and the ledger of one life of one process. `run` is the thread; `flush` and `shutdown` are
     for others.
@@ -111,6 +106,7 @@ class Sender:
         self._connect = connect
         self._buffer = buffer
         self._settings = settings
+        self._ear = Ear(settings)
         self._ledger = Ledger()
         self._header = wire.header(origin(settings, epoch))
         self._home = epoch
@@ -159,7 +155,7 @@ class Sender:
 
     def _run(self) -> None:
         kafka = self._connect(
-            {**LIBRDKAFKA, **self._settings.librdkafka(), "logger": Quiet(), "error_cb": self._trouble}
+            {**LIBRDKAFKA, **self._settings.librdkafka(), "logger": self._ear, "error_cb": self._trouble}
         )
         while True:
             call = self._next_call()
@@ -284,9 +280,10 @@ class Sender:
     def _learn(self, kafka: Producer) -> None:
         try:
             self._prefix = self._prefix or prefix(self._settings)
-            topic = kafka.list_topics(TOPIC, timeout=0.5).topics[TOPIC]
+            topic = kafka.list_topics(TOPIC, timeout=ANSWER_SECONDS).topics[TOPIC]
         except KafkaException as error:
             self._learn_later()
+            kafka.poll(0)  # brings the log lines that say why
             self._trouble(error.args[0])
             return
         except OSError as error:  # of a schema registry
@@ -348,9 +345,8 @@ class Sender:
         return self._ledger.dropped, len(self._ledger.given_up)
 
     def _trouble(self, error: KafkaError) -> None:
-        self._warn(
-            f"Kafka at {self._settings.kafka_bootstrap} is not to be had: {error.str()}; spans wait, then are dropped"
-        )
+        why = self._ear.trouble or error.str()
+        self._warn(f"Kafka at {self._settings.kafka_bootstrap} is not to be had: {why}; spans wait, then are dropped")
 
     def _warn(self, line: str) -> None:
         """Log a warning, at most one a minute."""
@@ -365,7 +361,7 @@ def prefix(settings: ProducerSettings) -> bytes:
         return codec.prefix("span_batch")
     from spanloom_schemas import registry
 
-    return codec.prefix("span_batch", registry.of(settings))
+    return codec.prefix("span_batch", registry.of(settings, ANSWER_SECONDS))
 
 
 def program(argv: list[str]) -> str:

@@ -1,6 +1,5 @@
 """`spanloom topics`: create the topics, check the broker's against their YAML files, list them."""
 
-import logging
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -8,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 from spanloom_schemas.settings import KafkaSettings, read
 from spanloom_schemas.topics import Topic, load
+
+from spanloom import cluster
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -59,7 +60,7 @@ def apply(kafka: KafkaSettings) -> list[str]:
     from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
     admin = _admin(kafka)
-    there = _partitions(admin, kafka)
+    there = _partitions(admin)
     missing = [topic for name, topic in load().items() if name not in there]
     asked = [NewTopic(t.name, num_partitions=t.partitions, replication_factor=-1, config=t.config()) for t in missing]
     lines = []
@@ -70,7 +71,7 @@ def apply(kafka: KafkaSettings) -> list[str]:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # someone else was quicker
                 raise click.ClickException(f"the topic {name} cannot be created: {error.args[0].str()}") from None
-    _await_visible(admin, kafka, {topic.name for topic in missing})
+    _await_visible(admin, {topic.name for topic in missing})
     existing = [topic for name, topic in load().items() if name in there]
     return lines + _differences(admin, existing, there)
 
@@ -78,7 +79,7 @@ def apply(kafka: KafkaSettings) -> list[str]:
 def differences(kafka: KafkaSettings) -> list[str]:
     """Each way in which the cluster's topics are not as their files say; empty: all are. Raises as `apply` does."""
     admin = _admin(kafka)
-    there = _partitions(admin, kafka)
+    there = _partitions(admin)
     missing = [f"{name} does not exist (spanloom topics create)" for name in load() if name not in there]
     return missing + _differences(admin, [topic for name, topic in load().items() if name in there], there)
 
@@ -104,29 +105,26 @@ def _differences(admin: "AdminClient", existing: list[Topic], there: dict[str, i
     return lines
 
 
-def _await_visible(admin: "AdminClient", kafka: KafkaSettings, names: set[str]) -> None:
+def _await_visible(admin: "AdminClient", names: set[str]) -> None:
     """The controller answers before every broker has heard of a new topic."""
     deadline = time.monotonic() + TIMEOUT_S
-    while not names <= _partitions(admin, kafka).keys() and time.monotonic() < deadline:
+    while not names <= _partitions(admin).keys() and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
 def _admin(kafka: KafkaSettings) -> "AdminClient":
-    from confluent_kafka.admin import AdminClient
+    try:
+        return cluster.connect(kafka, TIMEOUT_S)
+    except cluster.ClusterError as error:
+        raise click.ClickException(str(error)) from None
 
-    quiet = logging.Logger("spanloom.topics", logging.CRITICAL)  # what goes wrong is said once, by an exception
-    return AdminClient({**kafka.librdkafka()}, logger=quiet)
 
-
-def _partitions(admin: "AdminClient", kafka: KafkaSettings) -> dict[str, int]:
+def _partitions(admin: "AdminClient") -> dict[str, int]:
     """Number of partitions of each topic of the cluster."""
     from confluent_kafka import KafkaException
 
     try:
         listed = admin.list_topics(timeout=TIMEOUT_S).topics
     except KafkaException as error:
-        raise click.ClickException(
-            f"Kafka at {kafka.kafka_bootstrap} does not answer ({error.args[0].str()}): "
-            "start it (spanloom up) or set SPANLOOM_KAFKA_BOOTSTRAP"
-        ) from None
+        raise click.ClickException(f"the topics cannot be listed: {error.args[0].str()}") from None
     return {name: len(topic.partitions) for name, topic in listed.items()}

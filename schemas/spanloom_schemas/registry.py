@@ -31,8 +31,9 @@ class RegistryError(OSError):
 class HttpRegistry:
     """The ids of the pinned schemas, asked for once each and remembered; an unknown id is remembered as well."""
 
-    def __init__(self, url: str, user: str = "", password: str = "") -> None:
+    def __init__(self, url: str, user: str = "", password: str = "", timeout: float = TIMEOUT_S) -> None:
         self._url = url.rstrip("/")
+        self._timeout = timeout
         self._headers = {"Accept": _TYPE, "Content-Type": _TYPE}
         if user:
             self._headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -72,7 +73,7 @@ class HttpRegistry:
         """The answer, None for "not found"."""
         request = urllib.request.Request(self._url + path, data=body, headers=self._headers)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            with urllib.request.urlopen(request, timeout=self._timeout) as response:
                 answer = json.loads(response.read(MAX_BYTES))
         except urllib.error.HTTPError as error:
             if error.code == 404:
@@ -85,12 +86,12 @@ class HttpRegistry:
         return answer
 
 
-def of(settings: KafkaSettings) -> HttpRegistry | None:
-    """The registry that the settings name; None: single-object framing."""
+def of(settings: KafkaSettings, timeout: float = TIMEOUT_S) -> HttpRegistry | None:
+    """The registry that the settings name, waited for so many seconds; None: single-object framing."""
     if not settings.schema_registry_url:
         return None
     password = settings.schema_registry_password.reveal()
-    return HttpRegistry(settings.schema_registry_url, settings.schema_registry_user, password)
+    return HttpRegistry(settings.schema_registry_url, settings.schema_registry_user, password, timeout)
 
 
 def _canonical(schema: object) -> str | None:

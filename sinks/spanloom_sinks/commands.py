@@ -1,6 +1,12 @@
 """`spanloom sink` and `spanloom migrate`."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
+
+if TYPE_CHECKING:
+    from spanloom_sinks.metrics import Metrics
+    from spanloom_sinks.settings import SinkSettings
 
 
 @click.command()
@@ -11,8 +17,8 @@ def sink() -> None:
     import threading
 
     from confluent_kafka import KafkaException
-    from prometheus_client import start_http_server
     from spanloom_schemas.prices.book import Book
+    from spanloom_schemas.prices.own import PricesError
     from spanloom_schemas.settings import SettingsError, read
 
     from spanloom_sinks.consumer import ConsumerError
@@ -29,15 +35,30 @@ def sink() -> None:
         signal.signal(number, lambda *_: stop.set())
     try:
         settings = read(SinkSettings)
+        book = Book.load(settings.prices_file or None)
         metrics = Metrics()
-        server, _ = start_http_server(settings.sink_metrics_port, settings.sink_metrics_host, metrics.registry)
+        server = _listen(settings, metrics)
         apply_when_up(settings.clickhouse, settings.retention, stop)
-        running = Sink.build(settings, Book.load(settings.prices_file or None), metrics)
+        running = Sink.build(settings, book, metrics)
         running.run(stop, lambda: click.echo(f"ready group={settings.sink_group} metrics={server.server_port}"))
+    except PricesError as error:
+        raise click.ClickException(f"SPANLOOM_PRICES_FILE: {error}") from None
     except (SettingsError, ConsumerError, MigrationError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     except KafkaException as error:
         raise click.ClickException(f"{settings.kafka_bootstrap}: {error.args[0].str()}") from None
+
+
+def _listen(settings: "SinkSettings", metrics: "Metrics") -> Any:
+    from prometheus_client import start_http_server
+
+    host, port = settings.sink_metrics_host, settings.sink_metrics_port
+    try:
+        return start_http_server(port, host, metrics.registry)[0]
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot serve /metrics on {host}:{port}: {error.strerror}; set SPANLOOM_SINK_METRICS_PORT"
+        ) from None
 
 
 @click.command()
@@ -52,8 +73,6 @@ def migrate() -> None:
     try:
         settings = read(SinkSettings)
         done = apply(settings.clickhouse, settings.retention)
-    except (SettingsError, MigrationError) as error:
+    except (SettingsError, MigrationError, StoreError) as error:
         raise click.ClickException(str(error)) from None
-    except StoreError as error:
-        raise click.ClickException(f"{settings.clickhouse.clickhouse_url}: {error}") from None
     click.echo("\n".join(done) or f"database {settings.clickhouse.clickhouse_database} is as it should be")

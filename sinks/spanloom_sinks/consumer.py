@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from spanloom.cluster import ClusterError, connect
 from spanloom_schemas.frames.splice import Dead, Message
 
 from spanloom_sinks import pending, unreadable
@@ -213,14 +213,15 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
 
 
 def _topic_ids(settings: SinkSettings, topics: Sequence[str]) -> dict[str, str]:
-    admin = AdminClient({**settings.librdkafka()})
     try:
+        admin = connect(settings)
         found = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WAIT)
         return {topic: str(answer.result().topic_id) for topic, answer in found.items()}
+    except ClusterError as error:
+        raise ConsumerError(str(error)) from None
     except KafkaException as error:
         raise ConsumerError(
-            f"{settings.kafka_bootstrap}: {error.args[0].str()}; is the broker up, and were the topics made by "
-            "`spanloom topics create`?"
+            f"{settings.kafka_bootstrap}: {error.args[0].str()}; were the topics made by `spanloom topics create`?"
         ) from None
 
 

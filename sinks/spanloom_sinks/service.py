@@ -59,8 +59,8 @@ class Sink:
     def build(cls, settings: SinkSettings, book: Book, metrics: Metrics) -> "Sink":
         """A sink that is to `run`. Raises ConsumerError when Kafka or a topic is not there."""
         database, by_topic, own = ClickHouse(settings.clickhouse), tables(book), registry.of(settings)
-        writer = Writer(database, by_topic, DeadLetters(settings, own), metrics, own)
         consumer = Consumer(settings, list(by_topic))
+        writer = Writer(database, by_topic, DeadLetters(settings, own), metrics, own)
         return cls(consumer, database, writer, metrics, settings.sink_linger_ms / 1000)
 
     def run(self, stop: threading.Event, ready: Callable[[], None]) -> None:

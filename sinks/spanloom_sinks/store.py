@@ -1,8 +1,8 @@
 """The one door to ClickHouse: queries in, polars frames through, one kind of error out."""
 
+import logging
 from io import BytesIO
 from typing import Any
-from urllib.parse import urlsplit
 
 import clickhouse_connect
 import polars as pl
@@ -10,6 +10,9 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error
 from spanloom_schemas.settings import ClickHouseSettings
 from urllib3.exceptions import HTTPError
+
+# What goes wrong is raised, and said once; without a handler the driver's log would reach stderr as well.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 _INSERT = {
     # An answer must mean that the rows are in the table and their token in its log.
@@ -66,7 +69,11 @@ class Store:
             return getattr(self._client, method)(*arguments, **named)
         except (Error, HTTPError, OSError) as error:
             self.close()
-            raise StoreError(" ".join(str(error).split())[:500]) from error
+            said = " ".join(str(error).split())
+            advice = self._settings.advice(said)
+            raise StoreError(
+                advice or f"SPANLOOM_CLICKHOUSE_URL {self._settings.clickhouse_url}: {said[:500]}"
+            ) from error
 
 
 _ARROW = {"output_format_arrow_string_as_string": 1, "output_format_arrow_compression_method": "none"}
@@ -90,15 +97,8 @@ def _silent(column: pl.Series) -> bool:
 
 
 def _connect(settings: ClickHouseSettings, timeout: int) -> Client:
-    url = urlsplit(settings.clickhouse_url)
     return clickhouse_connect.get_client(
-        interface=url.scheme,
-        host=url.hostname,
-        port=url.port or (8443 if url.scheme == "https" else 8123),
-        username=settings.clickhouse_user,
-        password=settings.clickhouse_password.reveal(),
-        database=settings.clickhouse_database,
-        ca_cert=settings.clickhouse_ca_file or None,
+        **settings.connection(),
         send_receive_timeout=timeout,
         connect_timeout=5,
         autogenerate_session_id=False,

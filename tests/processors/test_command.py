@@ -22,9 +22,14 @@ def run(**environment: str) -> tuple[int, str]:
         ({"SPANLOOM_METRICS_PORT": "http"}, "SPANLOOM_METRICS_PORT"),
         ({"SPANLOOM_WATCHDOG_S": "0"}, "SPANLOOM_WATCHDOG_S"),
         ({"SPANLOOM_PROCESSOR_GRUOP": "x"}, "SPANLOOM_PROCESSOR_GROUP"),
-        ({"SPANLOOM_RULES_FILE": "/nowhere/rules.yaml"}, "/nowhere/rules.yaml"),
-        ({"SPANLOOM_ALERTMANAGER_URL": "alertmanager:9093"}, "http"),
-        ({"SPANLOOM_PAGERDUTY_URL": "pagerduty"}, "PagerDuty"),
+        ({"SPANLOOM_RULES_FILE": "/nowhere/rules.yaml"}, "SPANLOOM_RULES_FILE is /nowhere/rules.yaml: No such file"),
+        ({"SPANLOOM_RULES_FILE": __file__}, f"SPANLOOM_RULES_FILE is {__file__}: "),
+        (
+            {"SPANLOOM_PRICES_FILE": "/nowhere/prices.yaml"},
+            "SPANLOOM_PRICES_FILE: the prices file /nowhere/",
+        ),
+        ({"SPANLOOM_ALERTMANAGER_URL": "alertmanager:9093"}, "SPANLOOM_ALERTMANAGER_URL"),
+        ({"SPANLOOM_PAGERDUTY_URL": "pagerduty"}, "SPANLOOM_PAGERDUTY_URL"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_in_one_line(environment, said):

@@ -1,8 +1,10 @@
 """Real processes against a real broker: how they end, fork and lose Kafka, told by the ledger in the topic."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
 import uuid
 from typing import Any
 
@@ -195,6 +197,21 @@ print(spanloom.dropped())
     assert ended.stdout.strip() == "{'queue_full': 18976, 'unreachable': 1024}"
     assert [line.split(";")[0] for line in ended.stderr.splitlines() if "not to be had" in line]
     assert len(ended.stderr.splitlines()) == 2  # librdkafka's own lines stay off the host's stderr
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL", "registry"])
+def test_who_does_not_answer_does_not_hold_up_the_end(protocol: str) -> None:
+    """The promise is 2 s; the bound here leaves a busy machine some, and is below every time-out behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = {"SPANLOOM_KAFKA_SECURITY_PROTOCOL": protocol}
+        if protocol == "registry":
+            settings = {"SPANLOOM_SCHEMA_REGISTRY_URL": f"http://{address}"}
+        _, ended = run("make(50)\ntime.sleep(1)\nprint(time.monotonic(), flush=True)", address, **settings)
+        took = time.monotonic() - float(ended.stdout)
+    assert ended.returncode == 0
+    assert took < 4.5
+    assert "50 of 50 spans were dropped: {'unreachable': 50}" in ended.stderr
 
 
 @pytest.mark.parametrize(

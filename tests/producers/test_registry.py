@@ -57,7 +57,7 @@ def test_spans_wait_while_the_registry_is_away_and_carry_its_id_when_it_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own, broker = Registry(failures=2), Broker()
-    monkeypatch.setattr(registry, "of", lambda settings: own)
+    monkeypatch.setattr(registry, "of", lambda settings, timeout: own)
     settings = ProducerSettings(schema_registry_url="http://127.0.0.1:9")
     buffer = Buffer(settings.buffer_bytes)
     buffer.put((Trace("1" * 32, 1, "", {}), 1, None, False, "x", "other", 0, 1, {}, None, None, 0), 500)

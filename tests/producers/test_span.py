@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spanloom import fields, secrecy
 from spanloom.testing import Recorded, recording
+from spanloom_schemas import codec
 
 
 @pytest.fixture
@@ -75,6 +76,78 @@ def test_attributes_named_like_fields_fill_the_fields(recorded: Recorded, pepper
     assert llm["finish_reasons"] == ["stop"]
     assert found["scores"] == [{"name": "hit_at_k", "value": 1.0}]
     assert found["attributes"] == [{"key": "color", "value": "red"}, {"key": "flag", "value": "true"}]
+
+
+SAID: dict[str, tuple[object, tuple[str, ...], object]] = {
+    **{n: (f"{n} 1", ("context", n), f"{n} 1") for n in ("request_id", "session_id", "tenant", "experiment", "run_id")},
+    "dataset_id": (7, ("context", "dataset_id"), "7"),
+    "user": ("ann", ("context", "user"), "k1:"),
+    "prompt_id": ("qa", ("prompt", "id"), "qa"),
+    "prompt_version": (3, ("prompt", "version"), "3"),
+    "context_truncated": (True, ("prompt", "context_truncated"), True),
+    **{
+        f"{n}_tokens": (number, ("prompt", f"{n}_tokens"), number)
+        for number, n in enumerate(("system", "instructions", "few_shot", "context", "user"), 1)
+    },
+    **{
+        n: (f"{n} 1", ("llm", n), f"{n} 1")
+        for n in ("provider", "request_model", "response_model", "model_version", "service_tier")
+    },
+    "temperature": ("0.5", ("llm", "temperature"), 0.5),
+    "top_p": (1, ("llm", "top_p"), 1.0),
+    "max_tokens": (800, ("llm", "max_tokens"), 800),
+    "usage": ("measured", ("llm", "usage"), "measured"),
+    **{
+        f"{n}_tokens": (number, ("llm", f"{n}_tokens"), number)
+        for number, n in enumerate(("input", "cache_read", "cache_write", "output", "reasoning"), 11)
+    },
+    "cached": (True, ("llm", "cached"), True),
+    "batch_size": (8, ("llm", "batch_size"), 8),
+    "time_to_first_token": (9, ("llm", "time_to_first_token"), 9),
+    "finish_reasons": (["stop"], ("llm", "finish_reasons"), ["stop"]),
+    "retriever_k": (5, ("retrieval", "k"), 5),
+    "documents": (
+        [("a", 0.5, True)],
+        ("retrieval", "documents"),
+        [{"id": "a", "score": 0.5, "cited": True}],
+    ),
+    "tool_name": ("search", ("tool_name",), "search"),
+    "block_reason": ("jailbreak", ("block_reason",), "jailbreak"),
+    "status": ("error", ("status",), "error"),
+    "error_type": ("rate_limit", ("error_type",), "rate_limit"),
+    "otel_kind": ("consumer", ("otel_kind",), "consumer"),
+    "scores": ({"hit": 1}, ("scores",), [{"name": "hit", "value": 1.0}]),
+}
+"""Name in `attributes=` → value, where the consumer finds it, and what it finds there."""
+NOT_SAID = {"trace_id", "span_id", "parent_id", "parent_remote", "name", "kind", "start", "end"}
+"""What a span is, not what is said about it."""
+BY_CALL = {"events", "links", "attributes", "payload"}
+"""What has calls of its own."""
+
+
+def leaves(record: dict[str, Any], *above: str) -> Iterator[tuple[str, ...]]:
+    for field in record["fields"]:
+        kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        nested = [kind for kind in kinds if isinstance(kind, dict) and kind["type"] == "record"]
+        if nested:
+            yield from leaves(nested[0], *above, field["name"])
+        else:
+            yield *above, field["name"]
+
+
+def test_every_field_of_the_schema_is_filled_by_an_attribute_of_its_name(recorded: Recorded, pepper: None) -> None:
+    (spans,) = (field for field in codec.newest("span_batch").source["fields"] if field["name"] == "spans")
+    fields = {path for path in leaves(spans["type"]["items"]) if path[0] not in NOT_SAID | BY_CALL}
+    assert {path for _, path, _ in SAID.values()} == fields
+    with spanloom.span("x", event_type="llm", attributes={name: given for name, (given, _, _) in SAID.items()}):
+        pass
+    found = recorded.named("x")
+    for name, (_, path, expected) in SAID.items():
+        value: Any = found
+        for step in path:
+            value = value[step]
+        assert value == expected or (name == "user" and value.startswith(expected)), name
+    assert found["attributes"] == []
 
 
 def test_every_setter_is_seen_by_the_consumer(recorded: Recorded) -> None:

@@ -22,7 +22,7 @@ class PagerDuty:
 
     def __init__(self, routing_key: str, url: str = URL) -> None:
         if len(routing_key) != 32:
-            raise ValueError("a PagerDuty routing key has 32 characters")
+            raise ValueError("SPANLOOM_PAGERDUTY_ROUTING_KEY is not a routing key: it has 32 characters")
         self.name = "pagerduty"
         self._key = routing_key
         self._url = url

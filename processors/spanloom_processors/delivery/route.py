@@ -185,9 +185,9 @@ def default_route(
     Raises ValueError, a line without secrets, for what cannot be a URL or a routing key.
     """
     urls = [url.strip() for url in alertmanager_url.split(",") if url.strip()]
-    for name, url in [*(("Alertmanager", url) for url in urls), ("webhook", webhook_url), ("PagerDuty", pagerduty_url)]:
+    for name, url in [*(("ALERTMANAGER", url) for url in urls), ("WEBHOOK", webhook_url), ("PAGERDUTY", pagerduty_url)]:
         if url and not url.startswith(("http://", "https://")):
-            raise ValueError(f"the {name} URL must begin with http:// or https://")
+            raise ValueError(f"SPANLOOM_{name}_URL must begin with http:// or https://")
     if urls:
         return Route([Alertmanager(url) for url in urls])
     if pagerduty_routing_key:

@@ -196,9 +196,12 @@ def test_the_default_route_is_alertmanager_before_pagerduty_before_a_webhook(too
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"alertmanager_url": "localhost:9093"}, "the Alertmanager URL must begin with http:// or https://"),
-        ({"webhook_url": "ftp://secret@host"}, "the webhook URL must begin with http:// or https://"),
-        ({"pagerduty_routing_key": "secret"}, "a PagerDuty routing key has 32 characters"),
+        ({"alertmanager_url": "localhost:9093"}, "SPANLOOM_ALERTMANAGER_URL must begin with http:// or https://"),
+        ({"webhook_url": "ftp://secret@host"}, "SPANLOOM_WEBHOOK_URL must begin with http:// or https://"),
+        (
+            {"pagerduty_routing_key": "secret"},
+            "PAGERDUTY_ROUTING_KEY is not a routing key: it has 32 characters",
+        ),
     ],
 )
 def test_what_cannot_be_a_target_is_said_in_a_line_without_secrets(given: dict, message: str) -> None:

@@ -136,10 +136,17 @@ class _Source(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     description: str = ""
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-5` as the number it is; YAML 1.1, which PyYAML reads, wants a point in it."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+
+
 def parse(text: str) -> list[Rule]:
     """Read a rules file; raise RuleError on the first mistake."""
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise RuleError(f"not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict) or set(document) != {"rules"} or not isinstance(document["rules"], list):

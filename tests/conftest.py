@@ -34,7 +34,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
-                spent["/".join(report.nodeid.split("/")[1:-1]) or "tests"] += report.duration  # type: ignore[assignment]
+                spent[str(Path(report.nodeid.partition("::")[0]).parent)] += report.duration  # type: ignore[assignment]
     took = time.monotonic() - _BEGUN
     folders = ", ".join(f"{folder} {seconds:.0f} s" for folder, seconds in spent.most_common(5) if seconds >= 1)
     over = took > _BUDGET_SECONDS

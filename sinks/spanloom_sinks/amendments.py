@@ -94,7 +94,8 @@ class Amendments:
 
     def _amend(self, ids: pl.Series) -> None:
         segments = self._store.segments(ids.to_list())
-        since, until = segments["start"].min(), segments["end"].max()
-        found = self._store.spans_of(ids.to_list(), since, until)  # type: ignore[arg-type]
+        # By place in the log, not by time: feedback and spans with odd clocks lie outside of a segment's start and end.
+        since = segments["first_offset"].min()
+        found = self._store.spans_of(ids.to_list(), since)  # type: ignore[arg-type]
         self._store.insert("traces", traces.amended(summarise(found), segments))
         self._metrics.amended.inc(ids.len())

@@ -108,6 +108,8 @@ class MemoryDatabase:
 
     def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
         """As `Database` says."""
+        if not self._spans:
+            return pl.DataFrame()
         spans = pl.concat(self._spans).with_columns((pl.col("end") // _MINUTE_NS).alias("minute"))
         spans = spans.filter(pl.col("trace_id").is_in(list(ids)), pl.col("offset") >= since)
         spans = spans.sort(pl.col("timeliness") == _FUTURE_DATED, "offset", "position")

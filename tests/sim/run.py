@@ -39,20 +39,23 @@ def rules() -> list[Rule]:
     return parse(RULES)
 
 
-def broken(told: Story, steps: Sequence[Step] | None = None) -> list[str]:
-    """What is wrong after a story, or after some of its steps; empty: nothing."""
+def broken(told: Story, steps: Sequence[Step] | None = None, *, calmly: bool = True) -> list[str]:
+    """What is wrong after a story, or after some of its steps; empty: nothing.
+
+    `calmly`: compare also with a world in which the same messages came and nothing else happened.
+    """
     world = World(told.partitions, book(), rules(), told.steps if steps is None else steps, compacting=told.compacting)
-    return judged(world)
+    return judged(world, calmly=calmly)
 
 
-def judged(world: World) -> list[str]:
+def judged(world: World, *, calmly: bool = True) -> list[str]:
     """Let a world happen and come to rest, and say what is wrong then."""
     world.run()
     found = list(judge.settle(world))
     truth = judge.truth(world)
     found += judge.differences(world, truth)
     found += judge.alert_differences(world)
-    if not found and not (world.trimmed or world.recreated):
+    if calmly and not found and not (world.trimmed or world.recreated):
         found += judge.disagreements(world, judge.calm(world))
     return found
 

@@ -6,9 +6,8 @@ from typing import Any
 from spanloom_processors.core.revisions import Revision
 from spanloom_schemas import codec
 
+from tests.oracle.spans import FUTURE_MS, PANE_MS
 from tests.sim.world import SPANS, T0, World
-
-PANE_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -305,7 +304,7 @@ class Revise:
         newest = max(
             world.clock.now_ms, T0 + world.elapsed_ms, *(record.log_time for _, _, record, _ in world.produced), 0
         )
-        effective = (newest // PANE_MS + 3) * PANE_MS
+        effective = ((newest + FUTURE_MS) // PANE_MS + 1) * PANE_MS
         world.revisions = (*world.revisions, Revision(len(world.revisions) + 1, effective, self.keys, 2))
         for number, worker in enumerate(world.workers):
             if worker.body is not None and not worker.expelled:
@@ -313,7 +312,7 @@ class Revise:
                 Start("worker", number)(world)
 
     def __str__(self) -> str:
-        return f"from the third pane on {self.keys} keys are a pane's cap; the workers start again"
+        return f"from the next pane on {self.keys} keys are its cap; the workers that the group knows start again"
 
 
 def _of(world: World, step: Any) -> Any:

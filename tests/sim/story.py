@@ -34,7 +34,7 @@ def story(seed: int, focus: frozenset[str] = frozenset()) -> Story:
     features = {name for name in FEATURES if rng.random() < (0.1 if name == "long" else 0.55)} | focus
     if not features & set(RARE) and rng.random() < 0.3:
         features.add(rng.choice(RARE))
-    made = _Made(rng, features, rng.choice([1, 1, 2, 3]))
+    made = _Made(rng, features, focus, rng.choice([1, 1, 2, 3]))
     compacting = rng.random() < 0.5
     return Story(seed, made.partitions, compacting, tuple(made.all()))
 
@@ -42,8 +42,8 @@ def story(seed: int, focus: frozenset[str] = frozenset()) -> Story:
 class _Made:
     """A story in the making."""
 
-    def __init__(self, rng: random.Random, features: set[str], partitions: int) -> None:
-        self.rng, self.features, self.partitions = rng, features, partitions
+    def __init__(self, rng: random.Random, features: set[str], focus: frozenset[str], partitions: int) -> None:
+        self.rng, self.features, self.focus, self.partitions = rng, features, focus, partitions
         self.now = self.sequence = self.spans = self.sent = 0
         self.steps: list[Step] = []
 
@@ -61,20 +61,20 @@ class _Made:
             self._work()
             if number in rare:
                 self._rare()
-            if rng.random() < 0.25:
+            if rng.random() < 0.3:
                 self._fault()
         return self.steps
 
     def _message(self) -> None:
         rng = self.rng
-        gaps = [0, 20, 300, 700, 1_500, 2_600, 4_000]
+        gaps = [0, 300, 900, 1_800, 2_600, 4_000, 6_000]
         if "quiet" in self.features:
             gaps += [9_000, 14_000, 33_000]
         gap = rng.choice(gaps)
         self.now += gap
         self.steps.append(steps.Pass(gap))
-        if "clock" in self.features and rng.random() < 0.15:
-            self.steps.append(steps.StepClock(rng.choice([-6_000, -2_500, -400, 400, 3_000])))
+        if "clock" in self.features and rng.random() < 0.25:
+            self.steps.append(steps.StepClock(rng.choice([-14_000, -6_000, -2_500, 400, 3_000])))
         if "nonsense" in self.features and rng.random() < 0.08:
             self.steps.append(steps.Send(rng.randrange(self.partitions), None))
             return
@@ -97,7 +97,7 @@ class _Made:
         rng = self.rng
         self.spans += 1
         behind = [20, 150, 400, 900, 2_800]
-        behind += [6_000, 14_000, 65_000] if "late" in self.features and rng.random() < 0.5 else []
+        behind += [4_500, 6_000, 14_000, 65_000] if "late" in self.features and rng.random() < 0.5 else []
         behind += [-3_000, -4_900, -5_100, -15_000] if "future" in self.features and rng.random() < 0.5 else []
         end = (T0 + self.now - rng.choice(behind)) * 10**6 + rng.randrange(1_000)
         kind = rng.choice(["llm", "llm", "request", "tool", "feedback"])
@@ -135,11 +135,17 @@ class _Made:
         rng = self.rng
         worker = rng.randrange(2) if "second" in self.features else 0
         sink = rng.randrange(2) if "second" in self.features else 0
-        if rng.random() < 0.6:
+        if rng.random() < 0.2:
+            # Everything there is, and once more: an empty fetch shows that there is nothing left.
+            everything = [steps.Read(worker, which, 50) for which in range(2 * self.partitions + 1)]
+            self.steps += [*everything, *everything[-self.partitions - 1 :], steps.Beat(worker)]
+            if rng.random() < 0.7:
+                self.steps.append(steps.CommitDeclared(worker))
+        elif rng.random() < 0.5:
             for _ in range(rng.choice([1, 2, 3])):
                 which, most = rng.randrange(2 * self.partitions + 1), rng.choice([1, 2, 4, 50])
                 self.steps.append(steps.Read(worker, which, most, rng.choice([0, 0, 0, 1])))
-        if rng.random() < 0.3:
+        if rng.random() < 0.2:
             self.steps.append(steps.Beat(worker))
             if rng.random() < 0.7:
                 self.steps.append(steps.CommitDeclared(worker))
@@ -153,14 +159,17 @@ class _Made:
 
     def _fault(self) -> None:
         rng = self.rng
-        kind, number = rng.choice(["worker", "sink"]), rng.randrange(2) if "second" in self.features else 0
+        kind, number = rng.choice(["worker", "worker", "sink"]), rng.randrange(2) if "second" in self.features else 0
         faults = [name for name in ("bomb", "kill", "expel", "sleep", "wait") if name in self.features]
+        faults += 3 * [name for name in faults if name in self.focus]
         other = steps.Start(kind, 1 - number)
         match rng.choice([*faults, "start"]):
             case "bomb":
                 self.steps.append(steps.Bomb(kind, number, rng.choice([1, 1, 2, 3, 5])))
             case "kill":
                 self.steps.append(steps.Kill(kind, number))
+                if rng.random() < 0.6:
+                    self.steps.append(steps.Start(kind, number))
             case "expel":
                 self.steps += [steps.Expel(kind, number), other] if rng.random() < 0.7 else [steps.Rejoin(kind, number)]
             case "sleep":
@@ -184,4 +193,6 @@ class _Made:
         if "recreate" in self.features:
             self.steps.append(steps.Recreate())
         if "revise" in self.features:
+            if "expel" in self.features:
+                self.steps += [steps.Expel("worker", 0), steps.Start("worker", 1)]
             self.steps.append(steps.Revise(0, rng.choice([1, 2, 3, 7])))

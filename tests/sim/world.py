@@ -78,6 +78,8 @@ class Process:
         self.crash_at = self.sleep_at = 0
         self.sleeps = 0
         """how many steps happen while it sleeps"""
+        self.revisions = world.revisions
+        """those it started with"""
         self.waits = False
         """it does not sleep, it waits for an answer: what else it has to do goes on"""
 
@@ -244,6 +246,7 @@ class Processor(Process):
 
     def start(self) -> None:
         self.body, self.queue, self.expelled = MemoryWorker(self), [], False
+        self.revisions = self.world.revisions
 
     def leave(self) -> None:
         """Say the last words, which the group hears if this still is a member, and let go of everything."""
@@ -434,6 +437,7 @@ class SinkProcess(Process):
         return self.body is not None and not self._doing
 
     def start(self) -> None:
+        self.revisions = self.world.revisions
         self.consumer = SinkConsumer(self)
         door: Any = Door(self, self.world.database)
         letters: Any = Letters(self)
@@ -555,7 +559,10 @@ class World:
         self._rebalancing.discard(group)
 
     def rejoin(self, process: Any) -> None:
-        """A process that lost its place notices it, and becomes a member again."""
+        """A process that lost its place notices it, and becomes a member again; under old revisions it may not."""
         if process.acts and process.expelled and process.movable:
             process.leave()
             process.expelled = False
+            if process.body is not None and process.revisions != self.revisions:
+                process.die()
+                process.start()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import polars as pl
@@ -57,7 +58,7 @@ class Spans:
 
     def __init__(self, book: Book, revisions: Sequence[Revision] = REVISIONS, bounds: Bounds = DEFAULT) -> None:
         self._book, self._revisions, self._bounds = book, revisions, bounds
-        self._none = self.derive(decode("span_batch", []))
+        self._none = _nothing(book)
         self._held: dict[TP, Held] = {}
 
     def assign(self, tp: TP, assigned: Assigned) -> int:
@@ -87,8 +88,7 @@ class Spans:
 
     def derive(self, decoded: Decoded) -> pl.DataFrame:
         """The derived spans of decoded messages."""
-        spans: pl.DataFrame = derive(flatten(decoded), self._book)
-        return spans
+        return _derived(decoded, self._book)
 
     def skips(self, poll: Poll) -> bool:
         """Whether offsets before a poll were not read: retention took them, or there is no message under them."""
@@ -126,6 +126,17 @@ class Spans:
             ]
             held.passed = emission.progress
             yield Report(tp, held, emission, messages)
+
+
+def _derived(decoded: Decoded, book: Book) -> pl.DataFrame:
+    spans: pl.DataFrame = derive(flatten(decoded), book)
+    return spans
+
+
+@cache
+def _nothing(book: Book) -> pl.DataFrame:
+    """No derived spans, but their columns."""
+    return _derived(decode("span_batch", []), book)
 
 
 def _clock(poll: Poll) -> pl.DataFrame:

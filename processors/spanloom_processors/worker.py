@@ -41,8 +41,8 @@ REGISTRY_PAUSE_S = 1.0
 class Worker:
     """The owner of a Faust application's partitions. Make it inside the running event loop.
 
-    `build` makes the application (`app.build`), whose consumer and producer are all that is used of it here; `clock`
-    says the epoch time in ns.
+    `build` makes the application (`app.build`), whose consumer and producer are all that is used of it here; `spans`
+    makes its state of llm.spans; `clock` says the epoch time in ns.
     """
 
     def __init__(
@@ -54,13 +54,14 @@ class Worker:
         metrics: Metrics,
         *,
         build: Callable[..., Any] = faust_app.build,
+        spans: Callable[[Book], Spans] = Spans,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.metrics = metrics
         self._registry = registry.of(settings)
         self._waiting = 0  # for the registry
         self.notifying = Notifying(route, self._registry)
-        self.spans = Spans(book)
+        self.spans = spans(book)
         self.alerting = Alerting(rules, self._registry)
         self._librdkafka = settings.librdkafka()
         self._topic_ids: dict[str, str] = {}

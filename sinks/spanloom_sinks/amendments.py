@@ -64,7 +64,8 @@ class Amendments:
         ready = [w for w in self._waiting if self._consumer.progress(SPANS, w.partition) >= w.end]
         if ready:
             self._amend(pl.concat([w.ids for w in ready]).unique())
-            self._waiting = [w for w in self._waiting if w not in ready]
+            done = set(map(id, ready))  # they hold series, which cannot be compared
+            self._waiting = [w for w in self._waiting if id(w) not in done]
 
     def _several(self, lane: Lane, first: int, segments: pl.DataFrame) -> list[_Waiting]:
         """What of a noted block must be summed up again."""
@@ -99,8 +100,11 @@ class Amendments:
 
     def _amend_part(self, ids: list[str]) -> None:
         segments = self._store.segments(ids)
-        since, until = segments["start"].min(), segments["end"].max()
-        found = self._store.spans_of(ids, since, until)  # type: ignore[arg-type]
+        # By place in the log, not by time: feedback and spans with odd clocks lie outside of a segment's start and end.
+        since = segments["first_offset"].min()
+        found = self._store.spans_of(ids, since)  # type: ignore[arg-type]
+        if found.is_empty():  # retention took them before they were stored
+            return
         self._store.insert("traces", traces.amended(summarise(found), segments))
         self._metrics.amended.inc(len(ids))
 

@@ -28,7 +28,7 @@ WHERE {condition} GROUP BY trace_id HAVING uniqExact(topic_id, partition, first_
 _LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND trace_id IN {ids:Array(String)}"
 _EVER = "trace_id IN {ids:Array(String)}"
 _SEGMENTS = """
-SELECT trace_id, topic_id, partition, first_offset, revision, start, end, log_clock, log_time
+SELECT trace_id, topic_id, partition, first_offset, revision, log_clock, log_time
 FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
 """
 # The columns are those of the derived span frame.
@@ -38,8 +38,8 @@ SELECT
     {", ".join((*spans.FLAGS, *spans.NUMBERS, "duration", "documents", "scores", "offset", "position"))},
     toUnixTimestamp64Nano(s.start) AS start, toUnixTimestamp64Nano(s.end) AS end
 FROM spans AS s FINAL
-WHERE trace_id IN {{ids:Array(String)}} AND toStartOfMinute(s.end)
-    BETWEEN toStartOfMinute({{since:DateTime64(9, 'UTC')}}) AND toStartOfMinute({{until:DateTime64(9, 'UTC')}})
+WHERE trace_id IN {{ids:Array(String)}} AND offset >= {{since:Int64}}
+SETTINGS use_skip_indexes_if_final = 1
 """
 _STATEMENTS = {"panes_1m": rollup_sql.minutes, "panes_1h": rollup_sql.hours}
 
@@ -59,10 +59,10 @@ class Database(Protocol):
         """Those of the traces (`trace_id`) that stand in several segments; `lately`: told within the last hour."""
 
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
-        """The segments of traces: their keys, `revision`, `start`, `end`, `log_clock`, `log_time`."""
+        """The segments of traces: their keys, `revision`, `log_clock`, `log_time`."""
 
-    def spans_of(self, ids: Sequence[str], since: datetime, until: datetime) -> pl.DataFrame:
-        """The spans of traces that end in the minutes from `since` to `until`, each once, as a derived span frame."""
+    def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
+        """The spans of traces, each once, as a derived span frame; none is in a message before offset `since`."""
 
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """Compute windows of a roll-up again from what the other tables hold now."""
@@ -88,9 +88,9 @@ class ClickHouse(Store):
         """As `Database` says."""
         return self.query(_SEGMENTS, ids=list(ids))
 
-    def spans_of(self, ids: Sequence[str], since: datetime, until: datetime) -> pl.DataFrame:
+    def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
         """As `Database` says."""
-        return self.query(_SPANS, ids=list(ids), since=since, until=until)
+        return self.query(_SPANS, ids=list(ids), since=since)
 
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """As `Database` says."""

@@ -101,18 +101,18 @@ class MemoryDatabase:
 
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
         """As `Database` says."""
-        times = {"start": "ns", "end": "ns", "log_clock": "ms", "log_time": "ms"}
+        times = {"log_clock": "ms", "log_time": "ms"}
         names = ("trace_id", "topic_id", "partition", "first_offset", "revision", *times)
         rows = [{name: row[name] for name in names} for row in self.final("traces") if row["trace_id"] in set(ids)]
         units = [pl.col(name).cast(pl.Datetime(unit, "UTC")) for name, unit in times.items()]  # type: ignore[arg-type]
         return pl.DataFrame(rows).with_columns(units, revision=pl.col("revision").cast(pl.Int32))
 
-    def spans_of(self, ids: Sequence[str], since: datetime, until: datetime) -> pl.DataFrame:
+    def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
         """As `Database` says."""
-        first, last = (int(at.timestamp()) // 60 for at in (since, until))
-        minute = (pl.col("end") // _MINUTE_NS).alias("minute")
-        wanted = pl.col("trace_id").is_in(list(ids)) & pl.col("minute").is_between(first, last)
-        spans = pl.concat(self._spans).with_columns(minute).filter(wanted)
+        if not self._spans:
+            return pl.DataFrame()
+        spans = pl.concat(self._spans).with_columns((pl.col("end") // _MINUTE_NS).alias("minute"))
+        spans = spans.filter(pl.col("trace_id").is_in(list(ids)), pl.col("offset") >= since)
         spans = spans.sort(pl.col("timeliness") == _FUTURE_DATED, "offset", "position")
         spans = spans.unique(["minute", "trace_id", "kind", "span_id"], keep="first", maintain_order=True)
         return spans.select(

@@ -115,6 +115,22 @@ def test_it_waits_for_spans_that_are_still_on_their_way(store, fill, tell, amend
     assert amendments.hold(LANE) is None
 
 
+def test_traces_of_several_partitions_wait_each_for_its_own(store, fill, tell, amendments, progress, derived, traffic):
+    """One block may bring segments of several partitions, of which one is ready and one is not."""
+    trace_id, first, second = one_trace(traffic)
+    progress.stored, progress.last = 2, 2
+    fill("llm.spans", [first, second])
+    tell(derived([first]), 7)
+    tell(derived([second]), 7)
+    progress.last = 9
+    amendments.note(LANE, 7, store.query("SELECT * FROM traces WHERE trace_id = {id:String}", id=trace_id))
+    amendments.turn(now=100.0)
+    progress.stored = 9
+    amendments.turn(now=102.0)
+    assert [spans for spans, *_ in summary(store, trace_id)] == [2]
+    assert amendments.hold(LANE) is None
+
+
 def test_a_trace_sent_twice_counts_once(store, fill, tell, amendments, derived, traffic):
     trace_id, first, second = one_trace(traffic)
     again = [(offset + 10, NOW, value) for offset, _, value in (first, second)]
@@ -124,6 +140,17 @@ def test_a_trace_sent_twice_counts_once(store, fill, tell, amendments, derived, 
     tell(derived(again), 1)
     amendments.turn(now=100.0)
     assert [spans for spans, *_ in summary(store, trace_id)] == [2]
+
+
+def test_feedback_outside_of_its_segments_time_is_not_forgotten(store, fill, tell, amendments, derived, traffic):
+    trace_id, first, second = one_trace(traffic)
+    later = traffic.span(trace_id=trace_id, parent_id=None, kind="feedback", start=0, end=(NOW + 90_000) * 10**6)
+    feedback = (2, NOW, traffic.encoded([later], sequence=3))
+    fill("llm.spans", [first, second, feedback])
+    tell(derived([first, feedback]), 0)
+    tell(derived([second]), 1)
+    amendments.turn(now=100.0)
+    assert [spans for spans, *_ in summary(store, trace_id)] == [3]
 
 
 def test_told_again_after_a_crash_an_amended_trace_stays_amended(store, fill, tell, amendments, derived, traffic):

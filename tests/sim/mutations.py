@@ -1,0 +1,207 @@
+"""The product with one of its laws left out: each must make some story break, or the simulation proves nothing."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import polars as pl
+from spanloom_processors import spans as worker_spans
+from spanloom_processors.commits import Point
+from spanloom_processors.core import offsets, panes, partition, traces
+from spanloom_processors.core.alerts import engine, progress
+from spanloom_processors.core.offsets import SafePoint
+from spanloom_processors.worker import Worker
+from spanloom_sinks import amendments, lane, pending, writer
+from spanloom_sinks.testing import MemoryDatabase
+
+Patch = Callable[[Any, str, Any], None]
+
+
+class Mutation(NamedTuple):
+    """A law left out: `focus` names what a story must have for it to matter."""
+
+    focus: frozenset[str]
+    apply: Callable[[Patch], None]
+
+
+def _point_at(change: Callable[[SafePoint], SafePoint]) -> Callable[[Patch], None]:
+    def apply(patch: Patch) -> None:
+        honest = offsets.decode
+
+        def decode(offset: int, metadata: str | None) -> SafePoint | None:
+            found = honest(offset, metadata)
+            return found and change(found)
+
+        patch(worker_spans.offsets, "decode", decode)
+
+    return apply
+
+
+def _last_offset(patch: Patch) -> None:
+    def point(report: worker_spans.Report) -> Point | None:
+        emission = report.emission
+        if emission.safe is None:
+            return None
+        last = emission.safe._replace(offset=emission.next_offset, log_clock=emission.log_clock)
+        return Point(last.offset, offsets.encode(last))
+
+    patch(worker_spans.Report, "point", property(point))
+
+
+def _declared_first(patch: Patch) -> None:
+    async def emit(self: Worker) -> None:
+        now = self._clock()
+        reports = list(self.spans.report(self.consumer.idle_since, now))
+        for report in reports:
+            self._declare(report.tp, report.point)
+        await self.consumer.commit()
+        await self.store(message for report in reports for message in report.messages)
+
+    patch(Worker, "emit", emit)
+
+
+def _no_jump(patch: Patch) -> None:
+    def fall_silent(self: partition.Partition, clock: int) -> None:
+        self._trimmed = False
+
+    patch(partition.Partition, "_fall_silent", fall_silent)
+
+
+def _any_topic(patch: Patch) -> None:
+    honest = partition.Partition.__init__
+
+    def init(self: Any, topic_id: str, *others: Any, resume: SafePoint | None = None, log_start: int = 0) -> None:
+        resume = resume and resume._replace(topic_id=topic_id)
+        honest(self, topic_id, *others, resume=resume, log_start=log_start)
+
+    patch(partition.Partition, "__init__", init)
+
+
+def _wall_clock(patch: Patch) -> None:
+    def idle(self: partition.Partition, now_ms: int) -> None:
+        self._absorb()
+        self._progress = self._log_clock = max(self._progress, self._log_clock, now_ms)
+
+    patch(partition.Partition, "idle", idle)
+
+
+def _copies_in_panes(patch: Patch) -> None:
+    honest = panes.Panes._first_copies
+
+    def all_copies(self: panes.Panes, spans: pl.DataFrame) -> pl.DataFrame:
+        honest(self, spans)
+        return spans
+
+    patch(panes.Panes, "_first_copies", all_copies)
+
+
+def _late_in_panes(patch: Patch) -> None:
+    honest = partition.Partition._judged
+
+    def judged(self: partition.Partition, spans: pl.DataFrame) -> pl.DataFrame:
+        return honest(self, spans).with_columns(late_offset=pl.lit(None, pl.Int64))
+
+    patch(partition.Partition, "_judged", judged)
+
+
+def _mixed_revisions(patch: Patch) -> None:
+    def rows(self: MemoryDatabase) -> list[Any]:
+        return [row for row in self.final("panes") if row["late_offset"] < 0]
+
+    patch(MemoryDatabase, "whole_panes", rows)
+
+
+def _one_number(patch: Patch) -> None:
+    patch(panes, "revision_at", lambda start, revisions: pl.lit(1, pl.Int32))
+
+
+def _cap_from_memory(patch: Patch) -> None:
+    def group(self: panes.Panes, start: int, key: Any, late_offset: int | None, size: int) -> int:
+        if late_offset is not None:
+            return self._new_group(start, key, late_offset)
+        groups = self._groups.setdefault(start, {})
+        if key not in groups and sum(map(len, self._groups.values())) >= self._bounds_at(start).pane_keys:
+            key = tuple(panes.OTHER if isinstance(value, str) else value for value in key)
+        if key not in groups:
+            groups[key] = self._new_group(start, key, None)
+        return groups[key]
+
+    patch(panes.Panes, "_group", group)
+
+
+def _one_row_a_segment(patch: Patch) -> None:
+    patch(amendments.Amendments, "turn", lambda self, now: self.clear())
+
+
+def _copies_in_traces(patch: Patch) -> None:
+    patch(traces.traces, "_rows", _rows_with_copies)
+
+
+def _rows_with_copies(spans: pl.DataFrame, keys: Any, found: pl.DataFrame) -> pl.DataFrame:
+    numbers = spans.select(keys).join(found, on=keys, how="left", nulls_equal=True, maintain_order="left")["trace"]
+    rows = spans.select(numbers, *traces.traces._USED).sort("trace", "start", "span_id")
+    again = rows.select("trace", "span_id").is_duplicated()
+    return rows.with_columns(
+        span_id=pl.when(again).then(pl.col("span_id") + pl.col("offset").cast(pl.String)).otherwise("span_id")
+    )
+
+
+def _without_records(patch: Patch) -> None:
+    honest = engine.Engine.restore
+    patch(engine.Engine, "restore", lambda self, alerts, hours, judged=0: honest(self, [], hours, judged))
+
+
+def _without_judged(patch: Patch) -> None:
+    honest = engine.Engine.restore
+    patch(engine.Engine, "restore", lambda self, alerts, hours, judged=0: honest(self, alerts, hours, 0))
+
+
+def _without_waiting(patch: Patch) -> None:
+    def due(self: progress.Progress) -> tuple[int, bool] | None:
+        end = self.judged + progress.PANE_MS
+        return (end, False) if end <= self.clock else None
+
+    patch(progress.Progress, "due", due)
+
+
+def _token(patch: Patch) -> None:
+    patch(writer, "token", lambda topic_id, *place: pending.token("", *place))
+
+
+def _no_boundaries(patch: Patch) -> None:
+    patch(lane.Lane, "mark", lambda self: pending.Mark(self.source.topic_id, self.source.log_clock))
+
+
+def _unasked(patch: Patch) -> None:
+    patch(writer.Writer, "_missing", lambda self, block, rows: rows)
+
+
+MUTATIONS = {
+    "the last offset of the poll is committed": Mutation(frozenset({"kill"}), _last_offset),
+    "1: a replay forgets the frontier": Mutation(
+        frozenset({"kill", "keys", "quiet", "long"}), _point_at(lambda point: point._replace(frontier=-10_000))
+    ),
+    "1: a replay forgets the log clock": Mutation(
+        frozenset({"kill", "clock", "late"}), _point_at(lambda point: point._replace(log_clock=0))
+    ),
+    "1: a commit is made before what it stands for is stored": Mutation(
+        frozenset({"bomb", "quiet", "long"}), _declared_first
+    ),
+    "1: a commit of another topic of that name counts": Mutation(frozenset({"recreate"}), _any_topic),
+    "1: retention does not move the frontier": Mutation(frozenset({"trim"}), _no_jump),
+    "2: the wall clock closes panes": Mutation(frozenset({"skew", "quiet"}), _wall_clock),
+    "3: panes count copies": Mutation(frozenset({"resend"}), _copies_in_panes),
+    "3: traces count copies": Mutation(frozenset({"resend"}), _copies_in_traces),
+    "4: a late span goes to its pane": Mutation(frozenset({"late"}), _late_in_panes),
+    "5: a reader mixes revisions of a pane": Mutation(
+        frozenset({"revise", "expel", "keys", "second"}), _mixed_revisions
+    ),
+    "5: new caps come without a new number": Mutation(frozenset({"revise", "expel", "keys", "second"}), _one_number),
+    "6: a cap is decided from memory": Mutation(frozenset({"kill", "keys"}), _cap_from_memory),
+    "a trace with two keys stays two": Mutation(frozenset({"late"}), _one_row_a_segment),
+    "alerts: a restart forgets the records": Mutation(frozenset({"kill"}), _without_records),
+    "alerts: a restart forgets what was judged": Mutation(frozenset({"kill"}), _without_judged),
+    "alerts: nobody waits for a partition": Mutation(frozenset({"second"}), _without_waiting),
+    "sink: the topic id is left out of the token": Mutation(frozenset({"recreate"}), _token),
+    "sink: a block's boundaries are not recorded": Mutation(frozenset({"bomb"}), _no_boundaries),
+    "sink: nobody asks which rows of a block exist": Mutation(frozenset({"bomb", "long"}), _unasked),
+}

@@ -11,38 +11,15 @@ import polars as pl
 from spanloom_schemas.frames.traces import summarise
 
 from spanloom_sinks.consumer import Consumer
+from spanloom_sinks.database import Database
 from spanloom_sinks.lane import Lane
 from spanloom_sinks.metrics import Metrics
-from spanloom_sinks.rows import spans, traces
-from spanloom_sinks.store import Store
+from spanloom_sinks.rows import traces
 
 SPANS = "llm.spans"
 TURN_SECONDS = 1.0
 _IDS = 2_000
 """Trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
-
-# Traces with several segments: among those told in the last hour any, among older ones those that a partial one joins.
-_SEVERAL = """
-SELECT trace_id FROM traces
-WHERE {condition} GROUP BY trace_id HAVING uniqExact(topic_id, partition, first_offset) > 1
-"""
-_LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND trace_id IN {ids:Array(String)}"
-_EVER = "trace_id IN {ids:Array(String)}"
-
-_SEGMENTS = """
-SELECT trace_id, topic_id, partition, first_offset, revision, start, end, log_clock, log_time
-FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
-"""
-# The columns are those of the derived span frame.
-_SPANS = f"""
-SELECT
-    {", ".join(f"nullIf(toString({name}), '') AS {name}" for name in spans.TEXTS)},
-    {", ".join((*spans.FLAGS, *spans.NUMBERS, "duration", "documents", "scores", "offset", "position"))},
-    toUnixTimestamp64Nano(s.start) AS start, toUnixTimestamp64Nano(s.end) AS end
-FROM spans AS s FINAL
-WHERE trace_id IN {{ids:Array(String)}} AND toStartOfMinute(s.end)
-    BETWEEN toStartOfMinute({{since:DateTime64(9, 'UTC')}}) AND toStartOfMinute({{until:DateTime64(9, 'UTC')}})
-"""
 
 
 class _Waiting(NamedTuple):
@@ -57,7 +34,7 @@ class _Waiting(NamedTuple):
 class Amendments:
     """Which traces are to be summed up again, and when their spans are there."""
 
-    def __init__(self, store: Store, consumer: Consumer, metrics: Metrics) -> None:
+    def __init__(self, store: Database, consumer: Consumer, metrics: Metrics) -> None:
         self._store, self._consumer, self._metrics = store, consumer, metrics
         self._at = 0.0
         self.clear()
@@ -91,9 +68,10 @@ class Amendments:
 
     def _several(self, lane: Lane, first: int, segments: pl.DataFrame) -> list[_Waiting]:
         """What of a noted block must be summed up again."""
+        # Among those told in the last hour any, among older ones those that a partial one joins.
         found = [
-            self._ask(_LATELY, segments["trace_id"]),
-            self._ask(_EVER, segments.filter(pl.col("reason") != "")["trace_id"]),
+            self._ask(segments["trace_id"], lately=True),
+            self._ask(segments.filter(pl.col("reason") != "")["trace_id"], lately=False),
         ]
         several = segments.join(pl.concat(found).unique(), on="trace_id", how="semi")
         here = several.filter(pl.col("topic_id") == self._consumer.topic_id(SPANS))
@@ -111,9 +89,8 @@ class Amendments:
         gone = several.join(here, on="trace_id", how="anti")["trace_id"].unique()
         return [*waiting, _Waiting(lane, first, gone, 0, 0)] if gone.len() else waiting
 
-    def _ask(self, condition: str, ids: pl.Series) -> pl.DataFrame:
-        asked = _SEVERAL.replace("{condition}", condition)
-        found = [self._store.query(asked, ids=part) for part in _parts(ids)]
+    def _ask(self, ids: pl.Series, *, lately: bool) -> pl.DataFrame:
+        found = [self._store.several(part, lately=lately) for part in _parts(ids)]
         return pl.concat([pl.DataFrame(schema={"trace_id": pl.String}), *(each for each in found if each.width)])
 
     def _amend(self, ids: pl.Series) -> None:
@@ -121,9 +98,10 @@ class Amendments:
             self._amend_part(part)
 
     def _amend_part(self, ids: list[str]) -> None:
-        segments = self._store.query(_SEGMENTS, ids=ids)
-        since, until = segments["start"].min(), segments["end"].max()
-        found = self._store.query(_SPANS, ids=ids, since=since, until=until)
+        segments = self._store.segments(ids)
+        # By place in the log, not by time: feedback and spans with odd clocks lie outside of a segment's start and end.
+        since = segments["first_offset"].min()
+        found = self._store.spans_of(ids, since)  # type: ignore[arg-type]
         self._store.insert("traces", traces.amended(summarise(found), segments))
         self._metrics.amended.inc(len(ids))
 

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from spanloom_schemas.frames.splice import Message
 
 from spanloom_sinks import pending
-from spanloom_sinks.lane import Lane
+from spanloom_sinks.lane import Lane, resumed
 from spanloom_sinks.pending import Mark
 from spanloom_sinks.settings import SinkSettings
 from spanloom_sinks.source import Source
@@ -43,15 +43,17 @@ class Commit(NamedTuple):
 class Consumer:
     """Fetches into `lanes`, which it adds when a partition is assigned and drops when it is taken away.
 
-    `leaving` is called before partitions are given back: the last chance to commit. Everything happens in the thread
-    that calls `poll`. Raises ConsumerError when another process took its place, or the broker or a topic is not there.
+    `leaving`, which its user sets, is called before partitions are given back: the last chance to commit. Everything
+    happens in the thread that calls `poll`. Raises ConsumerError when another process took its place, or the broker or
+    a topic is not there.
     """
 
-    def __init__(self, settings: SinkSettings, topics: Sequence[str], leaving: Callable[[], None]) -> None:
+    def __init__(self, settings: SinkSettings, topics: Sequence[str]) -> None:
         self.lanes: dict[tuple[str, int], Lane] = {}
         self.assigned = False
-        self._leaving = leaving
-        self._topic_ids = _topic_ids(settings, topics)
+        self.leaving: Callable[[], None] = lambda: None
+        self._describe = partial(_topic_ids, settings, topics)
+        self._topic_ids = self._describe()
         self._consumer = KafkaConsumer(_configuration(settings))
         self._consumer.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
 
@@ -130,6 +132,7 @@ class Consumer:
         self._consumer.close()
 
     def _assign(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._topic_ids = self._describe()  # a topic that was made anew brings a rebalance, and has another id
         positions = _patiently(lambda: consumer.committed(partitions, timeout=_WAIT))
         for position in positions:
             lane = _patiently(partial(self._lane, consumer, position))
@@ -140,21 +143,18 @@ class Consumer:
 
     def _lane(self, consumer: KafkaConsumer, position: TopicPartition) -> Lane:
         topic_id = self._topic_ids[position.topic]
-        mark = pending.mark(position.metadata)
         low, high = consumer.get_watermark_offsets(position, timeout=_WAIT, cached=False)
-        if position.offset < 0 or (mark is not None and mark.topic_id != topic_id):
-            return Lane(Source(position.topic, topic_id, position.partition, 0), low)
-        clock = mark.log_clock if mark is not None else 0
-        last = mark.last if mark is not None and mark.last is not None and mark.last < high else None
-        if position.offset < low:
+        source = Source(position.topic, topic_id, position.partition, 0)
+        lane = resumed(source, position.offset, position.metadata, low, high)
+        if lane.offset < low:
             log.warning(
                 "%s[%d]: retention removed %d messages before they were stored",
-                *(position.topic, position.partition, low - position.offset),
+                *(position.topic, position.partition, low - lane.offset),
             )
-        return Lane(Source(position.topic, topic_id, position.partition, clock), position.offset, pending=last)
+        return lane
 
     def _revoke(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        self._leaving()
+        self.leaving()
         self._lose(consumer, partitions)
 
     def _lose(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:

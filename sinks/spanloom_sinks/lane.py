@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 from spanloom_schemas.frames.splice import Message
 
+from spanloom_sinks import pending
 from spanloom_sinks.pending import Mark
 from spanloom_sinks.source import Source
 
@@ -104,6 +105,20 @@ class Lane:
         """What to write beside `offset` when it is committed."""
         last = self.block.last if self.block is not None else self.pending
         return Mark(self.source.topic_id, self.source.log_clock, last)
+
+
+def resumed(source: Source, committed: int, metadata: str | None, low: int, high: int) -> Lane:
+    """The lane of a partition whose log has the offsets `low` to `high` (exclusive), from the group's commit.
+
+    `source`: its log clock is not known yet. `committed`: below 0 there is no commit. A commit of another topic of that
+    name is none either.
+    """
+    mark = pending.mark(metadata)
+    if committed < 0 or (mark is not None and mark.topic_id != source.topic_id):
+        return Lane(source, low)
+    clock = mark.log_clock if mark is not None else 0
+    last = mark.last if mark is not None and mark.last is not None and mark.last < high else None
+    return Lane(source._replace(log_clock=clock), committed, pending=last)
 
 
 def _fitting(buffer: Sequence[Message]) -> int:

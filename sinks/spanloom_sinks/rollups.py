@@ -9,9 +9,8 @@ from datetime import datetime
 
 import polars as pl
 
-from spanloom_sinks import rollup_sql
+from spanloom_sinks.database import Database, RollUp
 from spanloom_sinks.lane import Lane
-from spanloom_sinks.store import Store
 
 MINUTE_SECONDS = 2.0
 HOUR_SECONDS = 30.0
@@ -26,7 +25,7 @@ class Rollups:
     `stored(topic_id, partition, offset)` says whether the spans of that message are in `spans`, or never will be.
     """
 
-    def __init__(self, store: Store, stored: Callable[[str, int, int], bool]) -> None:
+    def __init__(self, store: Database, stored: Callable[[str, int, int], bool]) -> None:
         self._store, self._stored = store, stored
         self._minute_at = self._hour_at = 0.0
         self.clear()
@@ -60,12 +59,12 @@ class Rollups:
         """Sum up what is due. Raises StoreError; what was not done is done at the next turn."""
         if now - self._minute_at >= MINUTE_SECONDS:
             self._take_late()
-            self._run(rollup_sql.minutes, self._minutes)
+            self._run("panes_1m", self._minutes)
             self._hours.update(minute.replace(minute=0) for minute in self._minutes)
             self._minutes.clear()
             self._minute_at = now
             if now - self._hour_at >= HOUR_SECONDS:
-                self._run(rollup_sql.hours, self._hours)
+                self._run("panes_1h", self._hours)
                 self._hours.clear()
                 self._hour_at = now
                 if self._late.is_empty():
@@ -83,7 +82,7 @@ class Rollups:
         self._minutes.update(self._late.join(there, on=keys, how="semi")["minute"])
         self._late = self._late.join(there, on=keys, how="anti")
 
-    def _run(self, statement: Callable[[list[datetime]], str], windows: set[datetime]) -> None:
+    def _run(self, table: RollUp, windows: set[datetime]) -> None:
         ordered = sorted(windows)
         for begin in range(0, len(ordered), _AT_ONCE):
-            self._store.command(statement(ordered[begin : begin + _AT_ONCE]))
+            self._store.sum_up(table, ordered[begin : begin + _AT_ONCE])

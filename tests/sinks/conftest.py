@@ -20,10 +20,10 @@ from spanloom_schemas.partitioning import partition
 from spanloom_schemas.prices.book import Book
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks import migrate
+from spanloom_sinks.database import ClickHouse
 from spanloom_sinks.decode import decode
 from spanloom_sinks.settings import RetentionSettings
 from spanloom_sinks.source import Source
-from spanloom_sinks.store import Store
 from spanloom_sinks.tables import tables
 
 _numbers = itertools.count()
@@ -82,8 +82,8 @@ def database(clickhouse: str) -> ClickHouseSettings:
 
 
 @pytest.fixture(scope="session")
-def store(database: ClickHouseSettings) -> Iterator[Store]:
-    opened = Store(database)
+def store(database: ClickHouseSettings) -> Iterator[ClickHouse]:
+    opened = ClickHouse(database)
     yield opened
     opened.close()
 
@@ -92,7 +92,7 @@ Fill = Callable[..., dict[str, pl.DataFrame]]
 
 
 @pytest.fixture
-def fill(store: Store, book: Book) -> Fill:
+def fill(store: ClickHouse, book: Book) -> Fill:
     """Write messages into the tables of their topic without Kafka, as from one block; returns the rows by table."""
 
     def write(

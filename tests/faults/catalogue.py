@@ -53,4 +53,6 @@ FAULTS = (
     Fault("20", "little-memory", resources.little_memory),
     Fault("43", "rebalances", topology.rebalances),
     Fault("44", "more-partitions", topology.more_partitions),
+    Fault("45", "topic-made-anew", topology.made_anew),
+    Fault("46", "past-retention", topology.past_retention),
 )

@@ -17,6 +17,7 @@ import click
 
 from tests.faults import crashes
 from tests.faults.catalogue import FAULTS, Fault
+from tests.faults.fast import kill_at_full_speed
 from tests.faults.resources import NotHere, small_disk
 from tests.faults.stage import ROOT, staged
 from tests.faults.verdict import Verdict, rested
@@ -82,6 +83,9 @@ def kills(seed: int, count: int, folder: Path) -> Trial:
         return rested(stage), slowest
 
 
+FULL_SPEED = "kill-at-20k"
+
+
 def tried(row: Row, tries: int, once: Callable[[Path], Trial]) -> None:
     """Try once, and note in the row what came of it."""
     with tempfile.TemporaryDirectory(prefix="spanloom-soak-") as folder:
@@ -111,7 +115,7 @@ def simulated(seeds: int, seed: int) -> bool:
 @click.option("--faults", default="", help="Names of faults, with commas; empty: all; none: only the kills.")
 def main(total: int, seeds: int, seed: int, faults: str) -> None:
     """Run the faults and print the table."""
-    wanted, known = [name for name in faults.split(",") if name], [fault.name for fault in FAULTS]
+    wanted, known = [name for name in faults.split(",") if name], [*(fault.name for fault in FAULTS), FULL_SPEED]
     if unknown := set(wanted) - {*known, "none"}:
         raise click.ClickException(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     agreed = simulated(seeds, seed) if seeds else True
@@ -122,6 +126,10 @@ def main(total: int, seeds: int, seed: int, faults: str) -> None:
             rows.append(Row(f"{fault.number} {fault.name}"))
             tried(rows[-1], 1, lambda folder, fault=fault: trial(fault, seed, folder))
             click.echo(str(rows[-1]))
+    if not wanted or FULL_SPEED in wanted:
+        rows.append(Row(f"1 {FULL_SPEED}"))
+        tried(rows[-1], 2, lambda folder: kill_at_full_speed(seed, folder))
+        click.echo(str(rows[-1]))
     if total:
         rows.append(Row("1-4 random kill -9"))
         for begun in range(0, total, KILLS_A_ROUND):

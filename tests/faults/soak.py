@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.faults.resources import NotHere, small_disk
 from tests.faults.stage import ROOT, staged
 from tests.faults.verdict import Verdict, rested
 
-KILLS_A_ROUND = 10
+KILLS_A_ROUND = 25
 ALL_AT_ONCE = 0.1
 """Share of the random kills that kill everything."""
 Trial = tuple[Verdict, float]
@@ -45,6 +46,7 @@ class Row:
 
     def fail(self, note: str) -> None:
         self.failed, self.note = True, f"FAILED: {note}"
+        click.echo(f"    {self.name}: {self.note}")
 
     def __str__(self) -> str:
         counts = (self.tried, self.produced, self.dropped, self.lost, self.double, self.wrong, self.pages)
@@ -76,7 +78,7 @@ def kills(seed: int, count: int, folder: Path) -> Trial:
         stage.live_again()
         for _ in range(count):
             (crashes.kill_all if rnd.random() < ALL_AT_ONCE else crashes.kill_any)(stage, rnd, 1)
-            if rnd.random() < 0.3:  # else the next one comes while the line gets up
+            if rnd.random() < 0.15:  # else the next one comes while the line gets up
                 slowest = max(slowest, stage.live_again())
         slowest = max(slowest, stage.live_again())
         stage.unload()
@@ -93,9 +95,13 @@ def tried(row: Row, tries: int, once: Callable[[Path], Trial]) -> None:
             verdict, seconds = once(Path(folder))
         except NotHere as error:
             row.note = f"not here: {error}"
+        except AssertionError as error:
+            row.tried += tries
+            row.fail(str(error))
         except Exception as error:
             row.tried += tries
             row.fail(f"{type(error).__name__}: {error}")
+            traceback.print_exc()
         else:
             row.add(verdict, tries, seconds)
             for difference in verdict.differences[:20]:

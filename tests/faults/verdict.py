@@ -122,14 +122,20 @@ def _beside(line: str, stage: Stage) -> bool:
 
 
 def _differences(client: Client, truth: Truth, hours: bool) -> Iterator[str]:
-    yield from (f"spans: {line}" for line in stored.spans(client, truth))
-    yield from (f"panes: {line}" for line in stored.panes(client, truth))
-    yield from (f"panes_1m: {line}" for line in stored.roll_up(client, "panes_1m", truth.minutes))
-    yield from (f"traces: {line}" for line in stored.traces(client, truth))
+    def rows(sql: str) -> Any:
+        return client.query(sql).result_rows
+
+    def minutes_or_hours(table: str) -> Any:
+        return rows(stored.ROLL_UP.format(table=table))
+
+    yield from (f"spans: {line}" for line in stored.spans(rows(stored.SPANS), truth))
+    yield from (f"panes: {line}" for line in stored.panes(rows(stored.PANES), truth))
+    yield from (f"panes_1m: {line}" for line in stored.roll_up(minutes_or_hours("panes_1m"), truth.minutes))
+    yield from (f"traces: {line}" for line in stored.traces(rows(stored.TRACES), truth))
     if hours:
-        yield from (f"panes_1h: {line}" for line in stored.roll_up(client, "panes_1h", truth.hours))
-    yield from (f"ledger: {line}" for line in stored.ledger(client, truth))
-    yield from (f"dead letters: {line}" for line in stored.dead_letters(client, truth))
+        yield from (f"panes_1h: {line}" for line in stored.roll_up(minutes_or_hours("panes_1h"), truth.hours))
+    yield from (f"ledger: {line}" for line in stored.ledger(rows(stored.LEDGER), truth))
+    yield from (f"dead letters: {line}" for line in stored.dead_letters(rows(stored.DEAD), truth))
 
 
 def _accounts(client: Client, accounts: list[Account]) -> tuple[int, int, list[str]]:

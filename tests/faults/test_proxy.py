@@ -74,7 +74,7 @@ def test_a_reset_ends_connections_and_new_ones_are_taken(proxy):
     with connected(proxy) as connection:
         assert said(connection) == b"hello"
         proxy.reset()
-        assert cut(connection) == ConnectionResetError
+        assert cut(connection) is ConnectionResetError
     with connected(proxy) as connection:
         assert said(connection) == b"hello"
 

@@ -256,3 +256,15 @@ def test_rows_too_many_for_one_message_go_into_several() -> None:
     assert len(messages) > 10
     assert max(map(len, messages)) <= 4000
     assert [t for value in messages for t in codec.decode(value)[2]["traces"]] == datum["traces"] * 40
+
+
+def test_columns_cut_into_chunks_differently_are_encoded_as_any() -> None:
+    datum = topics.examples("llm.traces")[0]
+    header = {key: value for key, value in datum.items() if key != "traces"}
+    whole = pl.DataFrame(datum["traces"] * 2, schema=splice.item_columns("trace_batch"), orient="row")
+    cut = [
+        pl.concat([column[:1], column[1:]], rechunk=False) if number % 2 else column
+        for number, column in enumerate(whole.iter_columns())
+    ]
+    assert {column.n_chunks() for column in cut} == {1, 2}
+    assert splice.encode("trace_batch", header, pl.DataFrame(cut)) == splice.encode("trace_batch", header, whole)

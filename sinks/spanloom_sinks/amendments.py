@@ -18,8 +18,10 @@ from spanloom_sinks.store import Store
 
 SPANS = "llm.spans"
 TURN_SECONDS = 1.0
-_IDS = 2_000
-"""Trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
+_IDS_BYTES = 64 << 10
+"""Of trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
+SPANS_AT_ONCE = 100_000
+"""Spans summed up in one go. A trace of more stays in its segments, each of them true, and is counted."""
 
 # Traces with several segments: among those told in the last hour any, among older ones those that a partial one joins.
 _SEVERAL = """
@@ -30,18 +32,21 @@ _LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND 
 _EVER = "trace_id IN {ids:Array(String)}"
 
 _SEGMENTS = """
-SELECT trace_id, topic_id, partition, first_offset, revision, start, end, log_clock, log_time
+SELECT trace_id, topic_id, partition, first_offset, revision, start, end, log_clock, log_time, spans
 FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
 """
+_LAST_SECOND = 2**32 - 1  # of ClickHouse's DateTime; toStartOfMinute gives it for all that is later
+
+_TEXTS = [name for name in spans.TEXTS if name not in ("input", "output", "input_hash", "output_hash")]
 # The columns are those of the derived span frame.
 _SPANS = f"""
 SELECT
-    {", ".join(f"nullIf(toString({name}), '') AS {name}" for name in spans.TEXTS)},
+    {", ".join(f"nullIf(toString({name}), '') AS {name}" for name in _TEXTS)},
     {", ".join((*spans.FLAGS, *spans.NUMBERS, "duration", "documents", "scores", "offset", "position"))},
     toUnixTimestamp64Nano(s.start) AS start, toUnixTimestamp64Nano(s.end) AS end
 FROM spans AS s FINAL
-WHERE trace_id IN {{ids:Array(String)}} AND toStartOfMinute(s.end)
-    BETWEEN toStartOfMinute({{since:DateTime64(9, 'UTC')}}) AND toStartOfMinute({{until:DateTime64(9, 'UTC')}})
+WHERE trace_id IN {{ids:Array(String)}}
+  AND toStartOfMinute(s.end) BETWEEN toDateTime({{since:UInt32}}, 'UTC') AND toDateTime({{until:UInt32}}, 'UTC')
 """
 
 
@@ -122,12 +127,25 @@ class Amendments:
 
     def _amend_part(self, ids: list[str]) -> None:
         segments = self._store.query(_SEGMENTS, ids=ids)
-        since, until = segments["start"].min(), segments["end"].max()
-        found = self._store.query(_SPANS, ids=ids, since=since, until=until)
-        self._store.insert("traces", traces.amended(summarise(found), segments))
-        self._metrics.amended.inc(len(ids))
+        sizes = segments.group_by("trace_id", maintain_order=True).agg(pl.col("spans").sum())
+        small = sizes.filter(pl.col("spans") <= SPANS_AT_ONCE)
+        self._metrics.unamended.inc(sizes.height - small.height)
+        shares = small.with_columns(share=pl.col("spans").cum_sum() // SPANS_AT_ONCE)
+        for (_,), share in shares.group_by("share", maintain_order=True):
+            own = segments.join(share, on="trace_id", how="semi", maintain_order="left").drop("spans")
+            since, until = own.select(_minute("start").min(), _minute("end").max()).row(0)
+            found = self._store.query(_SPANS, ids=share["trace_id"].to_list(), since=since, until=until)
+            self._store.insert("traces", traces.amended(summarise(found), own))
+        self._metrics.amended.inc(small.height)
+
+
+def _minute(name: str) -> pl.Expr:
+    """The minute of a time in epoch s, as the sort key of `spans` has it: none is before 1970 or after 2106."""
+    return (pl.col(name).dt.epoch("s") // 60 * 60).clip(0, _LAST_SECOND)
 
 
 def _parts(ids: pl.Series) -> list[list[str]]:
-    distinct = ids.unique()
-    return [distinct[begin : begin + _IDS].to_list() for begin in range(0, distinct.len(), _IDS)]
+    """Distinct ids in parts that a query takes; an id is counted with its quotes, and twice: it may be escaped."""
+    sizes = pl.DataFrame({"id": ids.unique(maintain_order=True)})
+    sizes = sizes.with_columns(part=(pl.col("id").str.len_bytes() * 2 + 3).cum_sum() // _IDS_BYTES)
+    return [part["id"].to_list() for _, part in sizes.group_by("part", maintain_order=True)]

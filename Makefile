@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`. Only Python ≥ 3.11 (with venv), make and the package registries are assumed.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench lock
+.PHONY: help demo up test check soak bench lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,6 +25,13 @@ check: $(READY) ## Lint, types, import arrows, locks
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@sh deploy/check-locks.sh
+
+KILLS ?= 100
+SEEDS ?= 1000
+SEED ?= 1
+FAULTS ?=
+soak: $(READY) ## Faults on real processes at length, and simulation seeds: KILLS= SEEDS= SEED= FAULTS=names,with,commas
+	@$(BIN)/python -m tests.faults.soak --kills "$(KILLS)" --seeds "$(SEEDS)" --seed "$(SEED)" --faults "$(FAULTS)"
 
 bench: $(READY) ## Measure; one line a figure
 	@$(BIN)/python benchmarks/run.py

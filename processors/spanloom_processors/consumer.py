@@ -18,6 +18,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage
+from spanloom_schemas.fault import reach
 
 from spanloom_processors import batches
 from spanloom_processors.assignment import Assigned, Owner, TopicFacts
@@ -139,6 +140,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             log.warning("the broker refused a commit, which will be tried again: %s", type(error).__name__)
             commits.refused += 1
             return False
+        reach("processor.after_commit")
         commits.done(points)
         return True
 

@@ -9,6 +9,7 @@ import stamina
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from faust.exceptions import ProducerSendError
 from faust.types import ProducerT
+from spanloom_schemas.fault import reach
 
 from spanloom_processors.emit import Outgoing
 
@@ -52,6 +53,7 @@ async def _attempt(
 
 async def _hand_over(producer: ProducerT, message: Outgoing) -> "asyncio.Future[Any]":
     """Put a message into the producer's buffer; the future tells its fate."""
+    reach("processor.mid_emission")
     try:
         sent: Any = await producer.send(message.topic, message.key, message.value, message.partition, None, None)
     except ProducerSendError as error:

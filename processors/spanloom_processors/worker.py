@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from faust.types import TP
 from spanloom_schemas import codec, registry
+from spanloom_schemas.fault import reach
 from spanloom_schemas.frames.splice import Dead, Decoded
 from spanloom_schemas.prices.book import Book
 from spanloom_schemas.registry import RegistryError
@@ -84,7 +85,7 @@ class Worker:
         assignment = self._assignments
         for decoded, _ in await self._read("pane_batch", poll, lambda decoded: None):
             if assignment == self._assignments:
-                await self.store(self.alerting.fold_panes(decoded))
+                await self._record(self.alerting.fold_panes(decoded))
         if assignment == self._assignments:
             self._declare(poll.tp, self.alerting.point())
 
@@ -93,9 +94,14 @@ class Worker:
         assignment = self._assignments
         for decoded, _ in await self._read("trace_batch", poll, lambda decoded: None):
             if assignment == self._assignments:
-                await self.store(self.alerting.fold_traces(decoded))
+                await self._record(self.alerting.fold_traces(decoded))
         if assignment == self._assignments:
             self._declare(poll.tp, Point(poll.position))
+
+    async def _record(self, alerts: Sequence[Outgoing]) -> None:
+        await self.store(alerts)
+        if alerts:
+            reach("alerts.after_record")
 
     async def take_alerts(self, poll: Poll) -> None:
         """Hand a poll of llm.alerts to the notifier; the commit follows when they are delivered."""
@@ -163,6 +169,7 @@ class Worker:
             now = time.time_ns()
             reports = list(self.spans.report(self.consumer.idle_since, now))
             await self.store(message for report in reports for message in report.messages)
+            reach("processor.after_flush")
             for report in reports:
                 if self.spans.holds(report.held, report.tp):
                     self._declare(report.tp, report.point)
@@ -198,6 +205,7 @@ class Worker:
             self.alerting.restore(alerts, await self._whole(HOURS), panes.committed if panes else None)
         if ALERTS_TP in partitions:
             self.notifying.start(alerts, positions[ALERTS_TP])
+        reach("processor.at_assignment")
         return positions
 
     def _resume(self, tp: TP, facts: Assigned) -> int:
@@ -210,6 +218,7 @@ class Worker:
 
     async def revoking(self) -> None:
         """Say the last of what was folded."""
+        reach("processor.at_rebalance")
         await self.emit()
 
     def revoked(self) -> None:

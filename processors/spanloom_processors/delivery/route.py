@@ -13,6 +13,7 @@ from typing import Protocol
 
 import aiohttp
 import stamina
+from spanloom_schemas.fault import reach
 
 from spanloom_processors.core.alerts.records import Alert, alert_key
 from spanloom_processors.delivery.alertmanager import RESEND_MS, RESOLVED_MS, Alertmanager
@@ -119,6 +120,7 @@ class Route:
         try:
             if alerts:
                 await line.target.send(session, alerts, now)
+                reach("alerts.after_delivery")
         except Retry:
             self.counts[name, "retried"] += 1
             raise

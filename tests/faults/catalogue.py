@@ -1,0 +1,56 @@
+"""Which fault is done by what: the numbers are those of the reference's list of fault tests."""
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tests.faults import crashes, pauses, resources, topology
+from tests.faults.stage import Stage
+
+
+class Fault(NamedTuple):
+    """A fault: `do` returns when it is done and lifted."""
+
+    number: str
+    name: str
+    do: Callable[[Stage, random.Random], object]
+    small_disk: str = ""
+    """the folder of the stage that is to be a file system of its own"""
+
+
+FAULTS = (
+    Fault("1", "kill-processor", crashes.kill_processor),
+    Fault("1", "kill-any", crashes.kill_any),
+    Fault("2", "points", crashes.die_at_points),
+    Fault("2", "alert-points", crashes.die_with_alerts),
+    Fault("3", "kill-sink", crashes.kill_sink),
+    Fault("3", "kill-broker", crashes.kill_broker),
+    Fault("3", "kill-engine", crashes.kill_engine),
+    Fault("4", "kill-all", crashes.kill_all),
+    Fault("5", "sigterm", crashes.stop_in_order),
+    Fault("6", "crash-loop", crashes.crash_loop),
+    Fault("7", "kill-in-rebalance", crashes.kill_in_rebalance),
+    Fault("7", "die-at-rebalance", crashes.die_at_rebalance),
+    Fault("9", "torn-token-log", crashes.corrupt_deduplication_log),
+    Fault("10", "zombie-processor", pauses.zombie_processor),
+    Fault("10", "zombie-alone", pauses.zombie_alone),
+    Fault("10", "replaced-sink", pauses.replaced_sink),
+    Fault("11", "freeze-broker", pauses.freeze_broker),
+    Fault("12", "freeze-sink", pauses.zombie_sink),
+    Fault("13", "freeze-engine", pauses.freeze_engine),
+    Fault("13", "slow-engine", pauses.slow_engine),
+    Fault("14", "refusing-engine", pauses.refusing_engine),
+    Fault("15", "resets", pauses.resets),
+    Fault("15", "late-broker", pauses.late_broker),
+    Fault("15", "narrow-broker", pauses.narrow_broker),
+    Fault("15", "silent-broker", pauses.silent_broker),
+    Fault("15", "refusing-broker", pauses.refusing_broker),
+    Fault("15", "silent-engine", pauses.silent_engine),
+    Fault("16", "blocked-loop", pauses.blocked_loop),
+    Fault("17", "full-engine", resources.full_engine, small_disk="clickhouse"),
+    Fault("18", "full-broker", resources.full_broker, small_disk="kafka"),
+    Fault("19", "few-descriptors", resources.few_descriptors),
+    Fault("20", "little-memory", resources.little_memory),
+    Fault("43", "rebalances", topology.rebalances),
+    Fault("44", "more-partitions", topology.more_partitions),
+)

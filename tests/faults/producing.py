@@ -1,0 +1,105 @@
+"""A service that a fault happens to: traces by the seed until stdin closes, then an account of every span it made.
+
+The account is written by this program from what it did, not read back from anything of Spanloom's.
+`python -m tests.faults.producing SERVICE SEED TRACES_A_SECOND LATE ACCOUNT`; LATE is the share of traces of which a
+span ends seconds after the rest.
+"""
+
+import heapq
+import json
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+
+import spanloom
+
+MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "of-our-own")  # the last has no price
+TENANTS = ("acme", "globex", "initech")
+FLUSH_S = 120.0
+
+
+class Load:
+    """Traces of a service, and what was made so far."""
+
+    def __init__(self, seed: int, late: float) -> None:
+        self.random, self.late = random.Random(seed), late
+        self.spans: list[tuple] = []
+        self.stragglers: list[tuple[float, int, spanloom.Span, dict]] = []
+
+    def ended(self, span, **facts) -> None:
+        """End a span and note what was said of it, and between which two moments it ended."""
+        before = time.time_ns()
+        span.end()
+        self.spans.append((span.trace_id, span.id, span.name, span.kind, facts, before, time.time_ns()))
+
+    def trace(self) -> None:
+        """One request: model calls, a retrieval, a tool, now and then an error, a block, or a span that ends late."""
+        rnd = self.random
+        tenant = rnd.choice(TENANTS)
+        root = spanloom.span("POST /chat", event_type="request", attributes={"tenant": tenant})
+        for _ in range(rnd.randrange(1, 4)):
+            self.model_call(root, tenant)
+        if rnd.random() < 0.5:
+            retrieval = spanloom.span("search", event_type="retrieval", parent=root)
+            retrieval.set_documents([(f"doc-{n}", rnd.random(), n < 2) for n in range(rnd.randrange(1, 6))], k=5)
+            self.ended(retrieval, tenant=tenant)
+        if rnd.random() < 0.3:
+            tool = spanloom.span("weather", event_type="tool", parent=root)
+            failed = rnd.random() < 0.2
+            if failed:
+                tool.record_error("timeout")
+            self.ended(tool, tenant=tenant, error=failed)
+        if rnd.random() < 0.05:
+            safety = spanloom.span("check", event_type="safety", parent=root)
+            safety.block("pii")
+            safety.add_score("toxicity", rnd.random())
+            self.ended(safety, tenant=tenant, blocked=True)
+        if rnd.random() < self.late:
+            late = spanloom.span("postproc", event_type="postproc", parent=root)
+            due = time.monotonic() + rnd.uniform(2.5, 5)
+            heapq.heappush(self.stragglers, (due, len(self.spans), late, {"tenant": tenant}))
+        if rnd.random() < 0.3:
+            root.record_error("upstream")
+            self.ended(root, tenant=tenant, error=True)
+        else:
+            self.ended(root, tenant=tenant)
+
+    def model_call(self, root, tenant: str) -> None:
+        rnd = self.random
+        model, asked, answered = rnd.choice(MODELS), rnd.randrange(100, 4000), rnd.randrange(10, 800)
+        call = spanloom.span("chat", event_type="llm", model=model, parent=root)
+        call.set_model(provider="openai")
+        call.set_tokens(input=asked, output=answered)
+        call.set_prompt("answer", "7")
+        call.mark_first_token()
+        self.ended(call, tenant=tenant, model=model, input_tokens=asked, output_tokens=answered)
+
+    def end_stragglers(self, until: float) -> None:
+        while self.stragglers and self.stragglers[0][0] <= until:
+            _, _, span, facts = heapq.heappop(self.stragglers)
+            self.ended(span, **facts)
+
+
+def main(service: str, seed: str, rate: str, late: str, account: str) -> None:
+    spanloom.configure(service=service)
+    load, pause = Load(int(seed), float(late)), 1 / float(rate)
+    stop = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    due = time.monotonic()
+    while not stop.is_set():
+        load.trace()
+        load.end_stragglers(time.monotonic())
+        due = max(due + pause, time.monotonic() - 1)
+        stop.wait(max(0.0, due - time.monotonic()))
+    load.end_stragglers(float("inf"))
+    arrived = spanloom.flush(FLUSH_S)
+    said = spanloom.shutdown(10)
+    Path(account).write_text(
+        json.dumps({"spans": load.spans, "arrived": arrived and said, "dropped": spanloom.dropped()})
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

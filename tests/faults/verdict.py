@@ -1,0 +1,133 @@
+"""What the line holds after a fault, against what the producers did and what the oracle reads from the log."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from clickhouse_connect.driver.client import Client
+from spanloom_schemas.prices.book import Book
+
+from tests.faults.pages import doubled
+from tests.faults.stage import Account, Stage
+from tests.oracle import stored
+from tests.oracle.produced import logs
+from tests.oracle.truth import Truth, truth_of
+
+SETTLED_S = 90.0
+IDLE_S = 33.0
+CLOCK_NS = 50_000_000
+"""A span is timed by the monotonic clock, the account by the wall clock, which may be slewed."""
+
+PLACES = "SELECT count() - uniqExact(topic_id, partition, offset, position) FROM spans"
+ROWS = """
+SELECT service, trace_id, span_id, name, kind, toUnixTimestamp64Nano(s.end), tenant, model, input_tokens, output_tokens,
+    error, blocked
+FROM spans AS s FINAL
+"""
+LEDGER = "SELECT service, sum(recovered) FROM ledger GROUP BY service"
+_FACTS = (("tenant", ""), ("model", ""), ("input_tokens", None), ("output_tokens", None), ("error", False))
+
+
+class Verdict(NamedTuple):
+    """Counts of one trial; `differences` says each wrong thing in a line."""
+
+    produced: int
+    dropped: int
+    """by producers, counted and said"""
+    lost: int
+    double: int
+    wrong: int
+    differences: list[str]
+    pages: int = 0
+    """paged without a reason"""
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.double or self.wrong or self.pages)
+
+
+def rested(stage: Stage, seconds: float = SETTLED_S, idle: float = IDLE_S, hours: bool = False) -> Verdict:
+    """The verdict on all tables and on who was paged, once all is told and it is good, or after `seconds`.
+
+    The tail of a trace that a crash made the processor read again is told when it was `idle` for half a minute, and is
+    a segment of its own for a moment then. What comes to rest after that is final.
+    """
+    stage.run(idle)
+    return _until_good(stage, seconds, hours)
+
+
+def _until_good(stage: Stage, seconds: float, hours: bool) -> Verdict:
+    truth = truth_of(logs(stage.bootstrap), Book.load())
+    deadline = time.monotonic() + seconds
+    while True:
+        found = _look(stage, truth, hours)
+        if found.good or time.monotonic() > deadline:
+            return found
+        stage.run(0.5)
+
+
+def _look(stage: Stage, truth: Truth, hours: bool) -> Verdict:
+    client = stage.client()
+    try:
+        missing, double, wrong = _accounts(client, stage.accounts)
+        double += client.query(PLACES).first_row[0]
+        differences = list(_differences(client, truth, hours))
+    finally:
+        client.close()
+    pages, lines = doubled(stage.bootstrap, stage.pager)
+    produced = sum(len(account.spans) for account in stage.accounts)
+    dropped = sum(sum(account.dropped.values()) for account in stage.accounts)
+    absent = sum(" is missing" in line for line in differences if line.startswith("spans: "))
+    return Verdict(
+        produced,
+        dropped,
+        max(missing, absent),
+        double,
+        len(wrong) + len(differences) - absent + len(lines) - pages,
+        [*wrong, *differences, *lines],
+        pages,
+    )
+
+
+def _differences(client: Client, truth: Truth, hours: bool) -> Iterator[str]:
+    yield from (f"spans: {line}" for line in stored.spans(client, truth))
+    yield from (f"panes: {line}" for line in stored.panes(client, truth))
+    yield from (f"panes_1m: {line}" for line in stored.roll_up(client, "panes_1m", truth.minutes))
+    yield from (f"traces: {line}" for line in stored.traces(client, truth))
+    if hours:
+        yield from (f"panes_1h: {line}" for line in stored.roll_up(client, "panes_1h", truth.hours))
+    yield from (f"ledger: {line}" for line in stored.ledger(client, truth))
+    yield from (f"dead letters: {line}" for line in stored.dead_letters(client, truth))
+
+
+def _accounts(client: Client, accounts: list[Account]) -> tuple[int, int, list[str]]:
+    """Spans missing and double, and what is wrong, by what the producers themselves say that they made."""
+    rows: dict[str, dict[tuple[str, str], Any]] = {account.service: {} for account in accounts}
+    double, wrong = 0, []
+    for service, trace_id, span_id, *facts in client.query(ROWS).result_rows:
+        double += (trace_id, span_id) in rows[service]
+        rows[service][trace_id, span_id] = facts
+    missing = 0
+    for account in accounts:
+        found = rows[account.service]
+        made = {(trace_id, span_id): facts for trace_id, span_id, *facts in account.spans}
+        lost = made.keys() - found.keys()
+        explained = sum(account.dropped.values())
+        if account.arrived and explained:
+            wrong.append(f"{account.service} says that all arrived, and that it dropped {explained}")
+        missing += max(0, len(lost) - explained)
+        wrong += [f"{account.service} never made {one[0]}/{one[1]}" for one in found.keys() - made.keys()]
+        wrong += [line for one in made.keys() & found.keys() if (line := _unlike(made[one], found[one]))]
+    return missing, double, wrong
+
+
+def _unlike(made: Any, found: Any) -> str:
+    """In what a row is not as the producer made its span; empty: in nothing."""
+    name, kind, said, before, after = made
+    stored_name, stored_kind, end, *facts, blocked = found
+    due = [said.get(fact, absent) for fact, absent in _FACTS]
+    if (name, kind, due, said.get("blocked", False)) != (stored_name, stored_kind, facts, blocked):
+        return f"a span {made} is stored as {found}"
+    if not before - CLOCK_NS <= end <= after + CLOCK_NS:
+        return f"a span that ended between {before} and {after} is stored with {end}"
+    return ""

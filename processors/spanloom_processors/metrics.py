@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping
 import polars as pl
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from spanloom_schemas.frames.spans import SHORT, shortened
 from spanloom_schemas.frames.splice import Decoded
 
 from spanloom_processors.commits import Commits
@@ -16,6 +17,7 @@ from spanloom_processors.watchdog import Vital
 
 EPOCHS = 10_000  # producers whose drops are remembered
 SERVICES = 1_000  # services whose skew is told
+REASONS = 100  # reasons of drops that are told apart
 
 
 class Metrics:
@@ -47,6 +49,7 @@ class Metrics:
         self.deliveries = counter("alert_deliveries", "Deliveries of alerts.", "route", "outcome")
         self.ignored = counter("ignored_rows", "Rows of llm.panes that changed no sum of a rule.", "reason")
         self.groups = counter("alert_overflow_rows", "Rows of llm.panes that rules add up as the group `other`.")
+        self.others = counter("other_spans", "Spans counted as `other` in llm_* metrics: too many names to tell apart.")
         self.lag = gauge("lag", "Messages not yet read.", "topic", "partition")
         self.freshness = gauge(
             "freshness_seconds", "How far the last emission of a partition is behind now.", "partition"
@@ -55,16 +58,18 @@ class Metrics:
         self._told: dict[Hashable, int] = {}
         self._drops: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._services: set[str] = set()
+        self._reasons: set[str] = set()
 
     def read(self, partition: int, decoded: Decoded) -> None:
         """Messages of llm.spans were decoded."""
         self.spans.labels(partition).inc(decoded.rows.height)
         skew = (pl.col("log_time") / 1e3 - pl.col("sent") / 1e9).last()
-        for service, seconds in decoded.headers.group_by("service").agg(skew).iter_rows():
+        headers = shortened(decoded.headers)
+        for service, seconds in headers.group_by("service").agg(skew).iter_rows():
             if service in self._services or len(self._services) < SERVICES:
                 self._services.add(service)
                 self.skew.labels(service).set(seconds)
-        drops = decoded.headers.group_by("epoch").agg(pl.col("dropped").last()).explode("dropped").drop_nulls()
+        drops = headers.group_by("epoch").agg(pl.col("dropped").last()).explode("dropped").drop_nulls()
         for epoch, reason, so_far in drops.unnest("dropped").iter_rows():
             self._drop(epoch, reason, so_far)
 
@@ -72,6 +77,7 @@ class Metrics:
         """What a partition said is stored."""
         emission, partition = report.emission, report.tp.partition
         self.models.add(emission.closed)
+        self.others.inc(self._more("models", self.models.moved))
         self.unpriced.labels(partition).inc(int(emission.closed["unpriced"].sum()))
         for family, so_far in (
             (self.late, emission.late),
@@ -116,8 +122,11 @@ class Metrics:
         return more
 
     def _drop(self, epoch: int, reason: str, so_far: int) -> None:
+        reason = reason[:SHORT]
         before = self._drops.pop((epoch, reason), 0)
         self._drops[epoch, reason] = max(so_far, before)
-        self.dropped.labels(reason).inc(max(so_far - before, 0))
+        if reason not in self._reasons and len(self._reasons) < REASONS:
+            self._reasons.add(reason)
+        self.dropped.labels(reason if reason in self._reasons else "other").inc(max(so_far - before, 0))
         if len(self._drops) > EPOCHS:
             self._drops.popitem(last=False)

@@ -12,6 +12,11 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 from spanloom_schemas.panes import LATENCY_BOUNDS_S
 
+MODELS = 1_000
+REASONS = 100
+OTHER = "other"
+"""Under which models and block reasons past these bounds are counted: a name is for ever in a process's metrics."""
+
 _BOUNDS = [*map(str, LATENCY_BOUNDS_S), "+Inf"]
 _NANO = 1e9
 
@@ -26,11 +31,13 @@ class ModelTotals(Collector):
         self._tokens: Tally[str] = Tally()
         self._cost: Tally[str] = Tally()
         self._blocks: Tally[str] = Tally()
+        self.moved = 0
+        """Spans so far that are counted under `other`."""
 
     def add(self, closed: pl.DataFrame) -> None:
         """Count panes that have closed for good; the caller gives each once."""
         for row in _by_model(closed).iter_rows(named=True):
-            model = row["model"]
+            model = self._named(self._tokens, row["model"], MODELS, row["spans"])
             self._requests[model, "ok"] += row["spans"] - row["errors"]
             self._requests[model, "error"] += row["errors"]
             self._tokens[model] += row["tokens"]
@@ -39,7 +46,13 @@ class ModelTotals(Collector):
             counts = self._latency.setdefault(model, [0] * len(_BOUNDS))
             self._latency[model] = [old + new for old, new in zip(counts, row["latency"], strict=True)]
         for reason, count in _blocks(closed).iter_rows():
-            self._blocks[reason] += count
+            self._blocks[self._named(self._blocks, reason, REASONS, count)] += count
+
+    def _named(self, known: Tally[str], name: str, most: int, spans: int) -> str:
+        if name in known or len(known) < most:
+            return name
+        self.moved += spans
+        return OTHER
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families in the forms of prometheus-client."""

@@ -18,8 +18,10 @@ from spanloom_sinks.rows import traces
 
 SPANS = "llm.spans"
 TURN_SECONDS = 1.0
-_IDS = 2_000
-"""Trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
+_IDS_BYTES = 64 << 10
+"""Of trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
+SPANS_AT_ONCE = 100_000
+"""Spans summed up in one go. A trace of more stays in its segments, each of them true, and is counted."""
 
 
 class _Waiting(NamedTuple):
@@ -100,15 +102,25 @@ class Amendments:
 
     def _amend_part(self, ids: list[str]) -> None:
         segments = self._store.segments(ids)
+        sizes = segments.group_by("trace_id", maintain_order=True).agg(pl.col("spans").sum())
+        small = sizes.filter(pl.col("spans") <= SPANS_AT_ONCE)
+        self._metrics.unamended.inc(sizes.height - small.height)
+        shares = small.with_columns(share=pl.col("spans").cum_sum() // SPANS_AT_ONCE)
+        for _, share in shares.group_by("share", maintain_order=True):
+            self._amend_share(segments.join(share, on="trace_id", how="semi", maintain_order="left").drop("spans"))
+
+    def _amend_share(self, segments: pl.DataFrame) -> None:
         # By place in the log, not by time: feedback and spans with odd clocks lie outside of a segment's start and end.
         since = segments["first_offset"].min()
-        found = self._store.spans_of(ids, since)  # type: ignore[arg-type]
+        found = self._store.spans_of(segments["trace_id"].unique().to_list(), since)  # type: ignore[arg-type]
         if found.is_empty():  # retention took them before they were stored
             return
         self._store.insert("traces", traces.amended(summarise(found), segments))
-        self._metrics.amended.inc(len(ids))
+        self._metrics.amended.inc(segments["trace_id"].n_unique())
 
 
 def _parts(ids: pl.Series) -> list[list[str]]:
-    distinct = ids.unique()
-    return [distinct[begin : begin + _IDS].to_list() for begin in range(0, distinct.len(), _IDS)]
+    """Distinct ids in parts that a query takes; an id is counted with its quotes, and twice: it may be escaped."""
+    sizes = pl.DataFrame({"id": ids.unique(maintain_order=True)})
+    sizes = sizes.with_columns(part=(pl.col("id").str.len_bytes() * 2 + 3).cum_sum() // _IDS_BYTES)
+    return [part["id"].to_list() for _, part in sizes.group_by("part", maintain_order=True)]

@@ -28,13 +28,14 @@ WHERE {condition} GROUP BY trace_id HAVING uniqExact(topic_id, partition, first_
 _LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND trace_id IN {ids:Array(String)}"
 _EVER = "trace_id IN {ids:Array(String)}"
 _SEGMENTS = """
-SELECT trace_id, topic_id, partition, first_offset, revision, log_clock, log_time
+SELECT trace_id, topic_id, partition, first_offset, revision, log_clock, log_time, spans
 FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
 """
+_TEXTS = [name for name in spans.TEXTS if name not in ("input", "output", "input_hash", "output_hash")]
 # The columns are those of the derived span frame.
 _SPANS = f"""
 SELECT
-    {", ".join(f"nullIf(toString({name}), '') AS {name}" for name in spans.TEXTS)},
+    {", ".join(f"nullIf(toString({name}), '') AS {name}" for name in _TEXTS)},
     {", ".join((*spans.FLAGS, *spans.NUMBERS, "duration", "documents", "scores", "offset", "position"))},
     toUnixTimestamp64Nano(s.start) AS start, toUnixTimestamp64Nano(s.end) AS end
 FROM spans AS s FINAL
@@ -59,7 +60,7 @@ class Database(Protocol):
         """Those of the traces (`trace_id`) that stand in several segments; `lately`: told within the last hour."""
 
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
-        """The segments of traces: their keys, `revision`, `log_clock`, `log_time`."""
+        """The segments of traces: their keys, `revision`, `log_clock`, `log_time` and how many `spans` they hold."""
 
     def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
         """The spans of traces, each once, as a derived span frame; none is in a message before offset `since`."""

@@ -35,3 +35,8 @@ class Metrics:
         self.amended = Counter(
             "spanloom_sink_amended_traces", "Traces summed up again from their spans", registry=registry
         )
+        self.unamended = Counter(
+            "spanloom_sink_unamended_traces",
+            "Times that a trace of too many spans to be summed up again was left in segments",
+            registry=registry,
+        )

@@ -5,7 +5,7 @@ moment later; the commit of llm.panes waits until its hours are recomputed too, 
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -15,6 +15,9 @@ from spanloom_sinks.lane import Lane
 MINUTE_SECONDS = 2.0
 HOUR_SECONDS = 30.0
 _AT_ONCE = 2_000  # windows a statement
+_A_TURN = 4_000  # spans of ten thousand different days must not keep the others waiting
+LAST = datetime.fromtimestamp(2**32 - 1, UTC)
+"""ClickHouse's DateTime ends there; what is dated later counts in its last hour."""
 
 Key = tuple[str, int]
 
@@ -59,15 +62,13 @@ class Rollups:
         """Sum up what is due. Raises StoreError; what was not done is done at the next turn."""
         if now - self._minute_at >= MINUTE_SECONDS:
             self._take_late()
-            self._run("panes_1m", self._minutes)
-            self._hours.update(minute.replace(minute=0) for minute in self._minutes)
-            self._minutes.clear()
+            done = self._run("panes_1m", self._minutes)
+            self._hours.update(min(minute, LAST).replace(minute=0, second=0) for minute in done)
             self._minute_at = now
-            if now - self._hour_at >= HOUR_SECONDS:
+            if now - self._hour_at >= HOUR_SECONDS and not self._minutes:
                 self._run("panes_1h", self._hours)
-                self._hours.clear()
                 self._hour_at = now
-                if self._late.is_empty():
+                if self._late.is_empty() and not self._hours:
                     self._since.clear()
 
     def _take_late(self) -> None:
@@ -82,7 +83,10 @@ class Rollups:
         self._minutes.update(self._late.join(there, on=keys, how="semi")["minute"])
         self._late = self._late.join(there, on=keys, how="anti")
 
-    def _run(self, table: RollUp, windows: set[datetime]) -> None:
-        ordered = sorted(windows)
-        for begin in range(0, len(ordered), _AT_ONCE):
-            self._store.sum_up(table, ordered[begin : begin + _AT_ONCE])
+    def _run(self, table: RollUp, windows: set[datetime]) -> list[datetime]:
+        """Sum up windows, the newest first, and take them out; the rest of very many waits for the next turn."""
+        due = sorted(windows, reverse=True)[:_A_TURN]
+        for begin in range(0, len(due), _AT_ONCE):
+            self._store.sum_up(table, due[begin : begin + _AT_ONCE])
+        windows.difference_update(due)
+        return due

@@ -102,7 +102,7 @@ class MemoryDatabase:
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
         """As `Database` says."""
         times = {"log_clock": "ms", "log_time": "ms"}
-        names = ("trace_id", "topic_id", "partition", "first_offset", "revision", *times)
+        names = ("trace_id", "topic_id", "partition", "first_offset", "revision", "spans", *times)
         rows = [{name: row[name] for name in names} for row in self.final("traces") if row["trace_id"] in set(ids)]
         units = [pl.col(name).cast(pl.Datetime(unit, "UTC")) for name, unit in times.items()]  # type: ignore[arg-type]
         return pl.DataFrame(rows).with_columns(units, revision=pl.col("revision").cast(pl.Int32))

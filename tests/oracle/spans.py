@@ -12,6 +12,11 @@ PANE_MS = 10_000
 LATENESS_MS = 3_000
 FUTURE_MS = 5_000
 
+SHORT = 256
+"""Characters of an id, a name or a label."""
+LONGEST_NS = 10**15
+MOST_TOKENS = 10**9
+
 TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 SEGMENTS = ("system", "instructions", "few_shot", "context", "user")
 
@@ -122,48 +127,59 @@ def timeliness(end_ns: int, log_time: int, clock: int) -> str:
     return "late" if clock >= pane_start(end_ns) + PANE_MS + LATENESS_MS else "on_time"
 
 
+def _short(text: str | None) -> str | None:
+    return text if text is None else text[:SHORT]
+
+
+def _within(count: int | None, most: int) -> int | None:
+    """What no counter says is unknown."""
+    return count if count is not None and 0 <= count <= most else None
+
+
 def _span(place: tuple[str, int, int, int, int, int], batch: Batch, said: Mapping[str, Any], book: Book) -> Span:
     context, prompt, llm = (said[record] or {} for record in ("context", "prompt", "llm"))
     documents = (said["retrieval"] or {"documents": []})["documents"]
     kind, status, cached = said["kind"], said["status"], bool(llm.get("cached"))
-    duration = max(0, said["end"] - said["start"])
-    ttft = llm.get("time_to_first_token")
+    duration = min(max(0, said["end"] - said["start"]), LONGEST_NS)
+    ttft = _within(llm.get("time_to_first_token"), LONGEST_NS)
     tokens = {name: llm.get(f"{name}_tokens") for name in TOKENS}
     models = [llm.get("response_model"), llm.get("request_model")]
     cost, cost_status = cost_of(
-        book, kind, status == "error" and ttft is None, cached, tokens,
+        book, kind, status == "error" and llm.get("time_to_first_token") is None, cached, tokens,
         llm.get("provider"), models, llm.get("service_tier"), said["end"],
     )  # fmt: skip
-    written = max(0, tokens["output"] or 0) + max(0, tokens["reasoning"] or 0)
+    tokens |= {name: prompt.get(f"{name}_tokens") for name in SEGMENTS}
+    tokens = {name: _within(count, MOST_TOKENS) for name, count in tokens.items()}
+    written = (tokens["output"] or 0) + (tokens["reasoning"] or 0)
     timed = kind == "llm" and ttft is not None and written > 1
     entry = said["parent_id"] is None or said["parent_remote"]
     return Span(
         *place,
         timeliness=timeliness(said["end"], place[4], place[5]),
-        trace_id=said["trace_id"],
-        span_id=said["span_id"],
-        parent_id=said["parent_id"],
-        name=said["name"],
+        trace_id=said["trace_id"][:SHORT],
+        span_id=said["span_id"][:SHORT],
+        parent_id=_short(said["parent_id"]),
+        name=said["name"][:SHORT],
         kind=kind,
         start=said["start"],
         end=said["end"],
         duration=duration,
         key=Key(
-            batch["environment"],
-            batch["service"],
+            batch["environment"][:SHORT],
+            batch["service"][:SHORT],
             kind,
             entry and kind != "feedback",
-            next((model for model in models if model is not None), None) or "",
-            prompt.get("id") or "",
-            prompt.get("version") or "",
-            context.get("tenant") or "",
-            context.get("experiment") or "",
-            context.get("run_id") or "",
+            _short(next((model for model in models if model is not None), None)) or "",
+            _short(prompt.get("id")) or "",
+            _short(prompt.get("version")) or "",
+            _short(context.get("tenant")) or "",
+            _short(context.get("experiment")) or "",
+            _short(context.get("run_id")) or "",
         ),
         error=status == "error",
         blocked=said["block_reason"] is not None,
-        block_reason=said["block_reason"],
-        tokens=tokens | {name: prompt.get(f"{name}_tokens") for name in SEGMENTS},
+        block_reason=_short(said["block_reason"]),
+        tokens=tokens,
         cached=cached,
         estimated=llm.get("usage") == "estimated",
         ttft=ttft,
@@ -172,5 +188,5 @@ def _span(place: tuple[str, int, int, int, int, int], batch: Batch, said: Mappin
         cost_status=cost_status,
         documents=len(documents),
         cited=sum(document["cited"] for document in documents),
-        scores=[(score["name"], score["value"]) for score in said["scores"]],
+        scores=[(score["name"][:SHORT], score["value"]) for score in said["scores"]],
     )

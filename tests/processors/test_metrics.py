@@ -67,3 +67,16 @@ def test_lag_and_commits_are_told_and_partitions_taken_away_are_not():
     metrics.progress({}, commits)
     assert not any(name.startswith("spanloom_lag") for name in scraped(metrics))
     assert scraped(metrics)['spanloom_commits_total{outcome="made"}'] == 1
+
+
+def test_reasons_and_services_past_their_bound_add_no_series():
+    metrics = Metrics()
+    for n in range(0, 3_000, 60):
+        dropped = [{"reason": f"reason {n + k} " + "x" * 1000, "spans": 2} for k in range(60)]
+        datum = {**BATCH, "epoch": n, "service": f"service {n}" + "y" * 1000, "dropped": dropped}
+        metrics.read(0, decode("span_batch", [(0, 5_000, codec.encode("span_batch", datum))]))
+    found = {name: value for name, value in scraped(metrics).items() if name.startswith("spanloom_dropped_spans_total")}
+    assert len(found) == 101
+    assert sum(found.values()) == 6_000
+    assert found['spanloom_dropped_spans_total{reason="other"}'] == 5_800
+    assert max(map(len, scraped(metrics))) < 350

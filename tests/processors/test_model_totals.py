@@ -50,3 +50,20 @@ def test_other_kinds_count_for_safety_blocks_only():
         'llm_safety_blocks_total{reason="injection"}': 2,
         'llm_safety_blocks_total{reason="pii"}': 1,
     }
+
+
+def test_models_and_reasons_past_their_bound_are_counted_as_other_and_nothing_is_lost():
+    totals, registry = ModelTotals(), CollectorRegistry()
+    registry.register(totals)
+    for first in range(0, 30_000, 2_000):
+        names = [f"model {n}" for n in range(first, first + 2_000)]
+        totals.add(
+            closed(*({"spans": 1, "model": name, "block_reasons": [{"reason": name, "count": 1}]} for name in names))
+        )
+    lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
+    found = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+    assert found['llm_requests_total{model="other",status="ok"}'] == 29_000
+    assert sum(value for name, value in found.items() if name.startswith("llm_requests_total")) == 30_000
+    assert sum(value for name, value in found.items() if name.startswith("llm_safety_blocks_total")) == 30_000
+    assert totals.moved == 29_000 + 29_900
+    assert len(lines) < 20_000

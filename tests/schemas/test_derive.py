@@ -46,6 +46,24 @@ def test_a_span_frame_is_flat_and_absent_facts_have_their_defaults() -> None:
     assert all(not isinstance(kind, pl.Struct) for kind in spans.schema.values())
 
 
+def test_texts_are_cut_where_the_producer_cuts_them_and_what_people_wrote_is_whole(book: Book) -> None:
+    long = "é" * 300
+    said = {
+        "name": long, "trace_id": long, "context": {"tenant": long}, "llm": {**LLM, "request_model": long},
+        "scores": [{"name": long, "value": 0.5}, {"name": "short", "value": 1.0}],
+        "attributes": [{"key": "k", "value": long}], "payload": {"input": long},
+    }  # fmt: skip
+    found = derived(book, **said)
+    assert {found[name] for name in ("name", "trace_id", "tenant", "request_model", "model")} == {long[:256]}
+    assert found["scores"] == [{"name": long[:256], "value": 0.5}, {"name": "short", "value": 1.0}]
+    assert found["attributes"] == [{"key": "k", "value": long}]
+    assert found["input"] == long
+    header = topics.examples("llm.spans")[0] | {"service": long}
+    (batch,) = [b for b in topics.examples("llm.spans") if b["spans"]][:1]
+    value = codec.encode("span_batch", header | {"spans": batch["spans"]})
+    assert set(flatten(splice.decode("span_batch", [(0, 0, value)]))["service"]) == {long[:256]}
+
+
 def test_each_span_has_its_own_messages_header() -> None:
     data = topics.examples("llm.spans")
     spans = flatten(splice.decode("span_batch", [(n, 0, codec.encode("span_batch", d)) for n, d in enumerate(data)]))
@@ -58,7 +76,17 @@ def test_each_span_has_its_own_messages_header() -> None:
     [
         ({"start": 5, "end": 9}, {"duration": 4}),
         ({"start": 9, "end": 5}, {"duration": 0}),
-        ({"start": -(2**63), "end": 2**63 - 1}, {"duration": 0}),
+        ({"start": -(2**63), "end": 2**63 - 1}, {"duration": 10**15}),
+        ({"start": 2**63 - 1, "end": -(2**63)}, {"duration": 0}),
+        ({"start": 0, "end": END}, {"duration": 10**15}),
+        (
+            {"llm": {**LLM, "input_tokens": -1, "output_tokens": 10**9 + 1}},
+            {"input_tokens": None, "output_tokens": None},
+        ),
+        ({"llm": {**LLM, "input_tokens": 0, "output_tokens": 10**9}}, {"input_tokens": 0, "output_tokens": 10**9}),
+        ({"prompt": {"system_tokens": 2**63 - 1}}, {"system_tokens": None}),
+        ({"llm": {**LLM, "time_to_first_token": -1}}, {"ttft": None, "tpot": None}),
+        ({"llm": {**LLM, "time_to_first_token": 2**63 - 1}}, {"ttft": None, "tpot": None}),
         ({"llm": {**LLM, "response_model": "gpt-4o-2024-08-06"}}, {"model": "gpt-4o-2024-08-06"}),
         ({"llm": LLM}, {"model": "gpt-4o"}),
         ({}, {"model": None}),

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from spanloom_schemas.frames import splice
 from spanloom_schemas.frames.traces import summarise
+from spanloom_sinks import amendments as amending
 from spanloom_sinks.amendments import Amendments
 from spanloom_sinks.lane import Lane
 from spanloom_sinks.metrics import Metrics
@@ -183,3 +184,44 @@ def test_a_late_segment_among_thousands_of_traces_amends_its_trace(store, fill, 
     amendments.turn(now=100.0)
     assert [(spans, amended) for spans, _, amended, *_ in summary(store, trace_id)] == [(2, True)]
     assert amendments.hold(LANE) is None
+
+
+def test_a_trace_of_too_many_spans_stays_in_its_segments_and_others_are_summed_up_in_shares(
+    store, fill, tell, amendments, derived, traffic, monkeypatch
+):
+    monkeypatch.setattr(amending, "SPANS_AT_ONCE", 4)
+    huge = traffic.id(16)
+    halves = [(n, NOW, traffic.encoded([traffic.span(trace_id=huge) for _ in range(3)], sequence=n)) for n in range(2)]
+    others = [one_trace(traffic) for _ in range(5)]
+    fill("llm.spans", halves)
+    for half in halves:
+        tell(derived([half]), half[0])
+    for number, (_, first, second) in enumerate(others, 1):
+        parts = [(offset + 10 * number, log_time, value) for offset, log_time, value in (first, second)]
+        fill("llm.spans", parts)
+        for part in parts:
+            tell(derived([part]), part[0])
+    amendments.turn(now=100.0)
+    assert sorted(spans for spans, *_ in summary(store, huge)) == [3, 3]
+    for trace_id, _, _ in others:
+        assert [(spans, amended) for spans, _, amended, *_ in summary(store, trace_id)] == [(2, True)]
+    assert amendments._metrics.unamended._value.get() == 1
+    assert amendments.hold(LANE) is None
+
+
+def test_traces_of_absurd_times_and_endless_names_are_amended_like_any_other(
+    store, fill, tell, amendments, derived, traffic
+):
+    found = []
+    for number in range(600):
+        trace_id = f"{number:04}{traffic.id(2)}" + "é'" * 150
+        spans = [traffic.span(trace_id=trace_id, start=-(2**63), end=2**63 - 1), traffic.span(trace_id=trace_id)]
+        found += [(2 * number + at, NOW, traffic.encoded([span], sequence=at)) for at, span in enumerate(spans)]
+    fill("llm.spans", found)
+    tell(derived(found[::2]), 0)
+    tell(derived(found[1::2]), 1)
+    amendments.turn(now=100.0)
+    frame = derived(found[:1])
+    assert len(frame["trace_id"][0]) == 256
+    assert [(spans, amended) for spans, _, amended, *_ in summary(store, frame["trace_id"][0])] == [(2, True)]
+    assert amendments._metrics.amended._value.get() == 600

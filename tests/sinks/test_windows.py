@@ -8,6 +8,7 @@ from spanloom_processors.core.partition import Partition
 from spanloom_schemas.frames import splice
 from spanloom_schemas.frames.derive import derive
 from spanloom_schemas.frames.spans import flatten
+from spanloom_sinks import rollups
 from spanloom_sinks.lane import Lane
 from spanloom_sinks.rollups import HOUR_SECONDS, Rollups
 from spanloom_sinks.source import Source
@@ -230,3 +231,29 @@ def test_an_unknown_cost_is_null_in_the_views_and_a_known_part_stands_beside_the
         assert known == ("gpt-4o", 0.0035, 0)
     assert store.query("SELECT dollars, unpriced FROM services_1m").row(0) == (0.0035, 1)
     assert store.query("SELECT knownDollars(0, 0), knownDollars(NULL, 0)").row(0) == (0, None)
+
+
+def test_spans_dated_beyond_the_ends_of_the_calendar_count_in_a_minute_and_an_hour(line, store, traffic):
+    ends = [2**63 - 1, 7_258_118_400 * 10**9, (2**32 - 1) * 10**9, 4_294_967_000 * 10**9, NOW * 10**6]
+    spans = [traffic.span(end=end) for end in ends]
+    line.spans([(0, NOW, traffic.encoded(spans))])
+    line.panes([(0, NOW, traffic.encoded(spans))])
+    line.roll_up()
+    for table in ("panes_1m", "panes_1h"):
+        assert store.query(f"SELECT sum(spans) FROM {table} FINAL").item() == len(ends)
+
+
+def test_more_windows_than_a_turn_takes_are_summed_up_over_several_turns(line, store, traffic, monkeypatch):
+    monkeypatch.setattr(rollups, "_A_TURN", 4)
+    monkeypatch.setattr(rollups, "_AT_ONCE", 3)
+    spans = [traffic.span(end=(NOW - 3_600_000 * n) * 10**6) for n in range(10)]
+    line.spans([(0, NOW, traffic.encoded(spans))])
+    line.panes([(0, NOW, traffic.encoded(spans))])
+    turns = 0
+    while line.rollups.hold(LANE) is not None:
+        turns += 1
+        assert turns < 10
+        line.roll_up()
+    assert turns > 3
+    for table in ("panes_1m", "panes_1h"):
+        assert store.query(f"SELECT sum(spans) FROM {table} FINAL").item() == 10

@@ -14,6 +14,10 @@ from spanloom_processors.delivery.rendering import annotations, labels, moment
 
 RESEND_MS = 60_000
 RESOLVED_MS = 300_000
+FIRING_MS = 900_000
+"""How long a firing alert stands without being said again: while the way to Alertmanager, or Kafka, is away for ten
+minutes it must not look resolved, and then page once more.
+"""
 BATCH = 256
 
 
@@ -33,8 +37,8 @@ class Alertmanager:
 
 
 def payload(alert: Alert, now_ms: int) -> dict[str, Any]:
-    """One postable alert. A resolved one has an end that is past, a firing one an end that is four resends ahead."""
-    end = now_ms + 4 * RESEND_MS if alert["state"] == "firing" else min(alert["resolved"], now_ms)
+    """One postable alert. A resolved one has an end that is past, a firing one an end that is FIRING_MS ahead."""
+    end = now_ms + FIRING_MS if alert["state"] == "firing" else min(alert["resolved"], now_ms)
     return {
         "labels": labels(alert),
         "annotations": annotations(alert),

@@ -87,7 +87,7 @@ class Route:
 
     async def _drive(self, line: "_Line", session: aiohttp.ClientSession) -> None:
         while True:
-            await line.due(self._clock())
+            await line.due()
             first, longest = self._waits
             async for attempt in stamina.retry_context(
                 on=self._again, attempts=None, timeout=None, wait_initial=first, wait_max=longest, wait_jitter=first
@@ -108,7 +108,7 @@ class Route:
             self._forget(now)
             owed = list(line.owed)
             await self._try(line, session, owed, list(self._standing.values()), now)
-            line.said(now)
+            line.said()
             return
         for offset, alert in list(line.owed.items()):
             await self._try(line, session, [offset], [alert], now)
@@ -164,14 +164,14 @@ class _Line:
         self.target = target
         self.owed: dict[int, Alert] = {}
         self.wake = asyncio.Event()
-        self._next_ms: int | None = 0
+        self._next = 0.0  # by the event loop's clock: nobody sets that one
 
-    def said(self, now_ms: int) -> None:
-        self._next_ms = now_ms + RESEND_MS
+    def said(self) -> None:
+        self._next = asyncio.get_running_loop().time() + RESEND_MS / 1000
 
-    async def due(self, now_ms: int) -> None:
+    async def due(self) -> None:
         """Wait until there is something to send: a change or, for a target that wants it, the next resend."""
-        wait_s = max(0, self._next_ms - now_ms) / 1000 if self.target.resends and self._next_ms is not None else None
+        wait_s = max(0.0, self._next - asyncio.get_running_loop().time()) if self.target.resends else None
         if not self.owed:
             try:
                 await asyncio.wait_for(self.wake.wait(), wait_s)

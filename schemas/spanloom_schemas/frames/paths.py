@@ -9,6 +9,8 @@ the largest trace has bits, whatever its shape, and no loop over spans.
 
 import polars as pl
 
+from spanloom_schemas.frames.durations import lasted
+
 _FIRST_NS = -(2**63)
 
 
@@ -48,11 +50,11 @@ def self_times(rows: pl.DataFrame) -> pl.Series:
     # The running maximum of ends starts anew with each parent, as its number is put in front of the 64 bits of the end.
     front = pl.col("parent").cast(pl.Int128) * 2**64
     reached = ((front + pl.col("end")).cum_max().shift(1) - front).clip(_FIRST_NS, None).cast(pl.Int64)
-    fresh = pl.col("end") - pl.max_horizontal("start", reached)
-    covered = cut.sort("parent", "start").select("parent", fresh.clip(0, None).alias("ns"))
+    fresh = lasted(pl.max_horizontal("start", reached), pl.col("end"))
+    covered = cut.sort("parent", "start").select("parent", fresh.alias("ns"))
     covered = covered.group_by("parent").agg(pl.col("ns").sum())
-    whole = (rows["end"] - rows["start"]).clip(0, None)
-    return (whole - _spread(covered["parent"], covered["ns"], rows.height)).alias("self")
+    whole = rows.select(lasted(pl.col("start"), pl.col("end"))).to_series()
+    return (whole - _spread(covered["parent"], covered["ns"], rows.height)).clip(0, None).alias("self")
 
 
 def critical_path(rows: pl.DataFrame) -> pl.DataFrame:
@@ -68,11 +70,11 @@ def critical_path(rows: pl.DataFrame) -> pl.DataFrame:
         taken, up, last = taken & taken[up], up[up], up
         if up.equals(last):
             break
-    steps = seen.filter(taken).with_columns(ns=pl.col("end") - pl.col("start"))
+    steps = seen.filter(taken).with_columns(ns=lasted(pl.col("start"), pl.col("end")))
     inner = steps.filter(pl.col("parent").is_not_null()).group_by("parent").agg(pl.col("ns").sum())
     within = _spread(inner["parent"], inner["ns"], rows.height).gather(steps["row"])
     return (
-        steps.with_columns((pl.col("ns") - within).alias("self"))
+        steps.with_columns((pl.col("ns") - within).clip(0, None).alias("self"))
         .sort("trace", "start", "depth", "row")
         .select("row", "self")
     )

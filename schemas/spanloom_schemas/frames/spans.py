@@ -41,6 +41,11 @@ NESTED: dict[str, dict[str, str]] = {
 }
 """For each nested record, the flat column that each of its fields becomes."""
 
+SHORT = 256
+"""Characters of an id, a name or a label; what is longer is cut, as the producer cuts it: they are keys of panes."""
+WHOLE = ("input", "output")
+"""Texts that are not cut."""
+
 _ABSENT = {
     "context_truncated": pl.lit(value=False),
     "cached": pl.lit(value=False),
@@ -53,14 +58,27 @@ def flatten(decoded: Decoded) -> pl.DataFrame:
 
     Columns: HEADER, PLAIN and the values of NESTED. kind, otel_kind and status are String; times are Int64 epoch
     nanoseconds (log_time: milliseconds); ttft is nanoseconds. Where the nested record is null its columns are null, but
-    context_truncated and cached are false, usage is "unknown", and documents and finish_reasons are empty lists.
+    context_truncated and cached are false, usage is "unknown", and documents and finish_reasons are empty lists. Texts
+    but those of WHOLE, attributes, events and links have at most SHORT characters, names of scores too.
     """
     rows, headers = decoded.rows, decoded.headers
     message = headers.select(pl.int_range(pl.len()).repeat_by("count").explode(empty_as_null=False)).to_series()
     own = rows.select(
         *PLAIN, *(_field(record, old, new) for record, new_by_old in NESTED.items() for old, new in new_by_old.items())
     )
-    return pl.concat([own, headers.select(HEADER)[message]], how="horizontal")
+    return pl.concat([shortened(own), shortened(headers.select(HEADER))[message]], how="horizontal")
+
+
+def shortened(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with long texts cut: to ask first costs next to nothing, to cut does not."""
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String and name not in WHOLE]
+    long = [name for name in texts if (frame[name].str.len_bytes().max() or 0) > SHORT]  # type: ignore[operator]
+    cut = [pl.col(name).str.head(SHORT) for name in long]
+    if "scores" in frame.columns:
+        names = frame["scores"].explode(empty_as_null=False).struct.field("name")
+        if (names.str.len_bytes().max() or 0) > SHORT:  # type: ignore[operator]
+            cut.append(pl.col("scores").list.eval(pl.element().struct.with_fields(pl.field("name").str.head(SHORT))))
+    return frame.with_columns(cut) if cut else frame
 
 
 def _field(record: str, old: str, new: str) -> pl.Expr:

@@ -7,6 +7,7 @@ import polars as pl
 
 from spanloom_schemas import codec
 from spanloom_schemas.frames import documents, paths, shape
+from spanloom_schemas.frames.durations import lasted
 
 MAX_STEPS = 100
 """Steps of a critical path that a summary keeps: those with the longest self time."""
@@ -89,8 +90,8 @@ def _totals(rows: pl.DataFrame) -> pl.DataFrame:
         *(pl.coalesce(name, f"any_{name}").alias(name) for name in _FIRST if name != "prompt_version"),
         start=start,
         end=end,
-        duration=(end - start).clip(0, None),
-        ttft=(pl.col("first_token") - pl.col("top_start")).clip(0, None),
+        duration=lasted(start, end),
+        ttft=pl.when(pl.col("first_token").is_not_null()).then(lasted(pl.col("top_start"), pl.col("first_token"))),
         state=pl.when(reason.is_null()).then(pl.lit("complete")).otherwise(pl.lit("partial")),
         reason=reason,
         status=pl.when(pl.col("status") == "error").then(pl.lit("error")).otherwise(pl.lit("ok")),

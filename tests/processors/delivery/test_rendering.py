@@ -2,7 +2,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spanloom_processors.delivery.alertmanager import RESEND_MS, payload
+from spanloom_processors.delivery.alertmanager import FIRING_MS, RESEND_MS, payload
 from spanloom_processors.delivery.pagerduty import EVENT, event
 from spanloom_processors.delivery.post import encode
 from spanloom_processors.delivery.rendering import annotations, labels
@@ -53,11 +53,11 @@ def test_annotations_carry_value_threshold_window_and_traces(tools: Any) -> None
     assert said["look"] == "spanloom trace 4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-def test_a_firing_alert_ends_four_resends_ahead_and_a_resolved_one_in_the_past(tools: Any) -> None:
+def test_a_firing_alert_outlasts_ten_minutes_of_silence_and_a_resolved_one_ends_in_the_past(tools: Any) -> None:
     now = 1_790_000_100_000
     firing = payload(tools.alert(since=1_790_000_000_000), now)
-    assert (firing["startsAt"], firing["endsAt"]) == ("2026-09-21T14:13:20.000Z", "2026-09-21T14:19:00.000Z")
-    assert 4 * RESEND_MS == 240_000
+    assert (firing["startsAt"], firing["endsAt"]) == ("2026-09-21T14:13:20.000Z", "2026-09-21T14:30:00.000Z")
+    assert FIRING_MS >= 600_000 + 4 * RESEND_MS
     resolved = payload(tools.alert("resolved", since=1_790_000_000_000), now)
     assert resolved["endsAt"] == "2026-09-21T14:13:35.000Z"
     ahead = payload(tools.alert("resolved", since=1_790_000_000_000, resolved=now + 60_000), now)

@@ -102,3 +102,15 @@ def test_every_command_refuses_a_variable_that_nobody_can_use(line: str, variabl
 def test_every_member_has_commands_and_settings() -> None:
     assert {line.split()[0] for line in commands(spanloom)} == {point.name for point in entry_points(group=GROUP)}
     assert {"producer", "processors", "sink", "viewer", "stack"} == set(CLASSES)
+
+
+@pytest.mark.parametrize("line", [*commands(spanloom)])
+def test_every_command_says_what_it_does_and_what_its_options_are_for(line: str) -> None:
+    command: click.Command = spanloom
+    for word in shlex.split(line):
+        if isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), word)
+            assert found is not None
+            command = found
+    assert command.help
+    assert all(param.help for param in command.params if isinstance(param, click.Option))

@@ -50,17 +50,19 @@ class Ear:
     def __init__(self, kafka: KafkaSettings) -> None:
         self.trouble = ""
         """What the last telling line told, and what to do about it; empty: none has come."""
+        self.advice = ""
+        """The second half of it alone."""
         self._protocol = kafka.kafka_security_protocol
 
     def log(self, level: int, message: str, *args: object) -> None:
         """Take one line."""
         line = message % args if args else message
         logging.getLogger("spanloom.kafka").debug("%s", line)
-        for pattern, advice in _ADVICE:
-            if re.search(pattern, line):
-                said = _SAID.search(line)
-                self.trouble = f"{said[1] if said else line}; {advice.format(protocol=self._protocol)}"
-                return
+        found = next((advice for pattern, advice in _ADVICE if re.search(pattern, line)), self.advice)
+        if found != self.advice:  # the same trouble comes in other words as well, with every attempt
+            said = _SAID.search(line)
+            self.advice = found
+            self.trouble = f"{said[1] if said else line}; {found.format(protocol=self._protocol)}"
 
 
 def connect(kafka: KafkaSettings, timeout: float = TIMEOUT_S) -> "AdminClient":

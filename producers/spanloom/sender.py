@@ -121,6 +121,7 @@ class Sender:
         self._batches: dict[int, Batch] = {}
         self._said: object = None
         self._warned_at = -1e9
+        self._told = {""}
 
     def flush(self, timeout: float) -> bool:
         """Have everything sent within `timeout` seconds; say whether it arrived."""
@@ -346,6 +347,9 @@ class Sender:
 
     def _trouble(self, error: KafkaError) -> None:
         why = self._ear.trouble or error.str()
+        if self._ear.advice not in self._told:  # what to do may be heard a moment later, and is worth a line at once
+            self._told.add(self._ear.advice)
+            self._warned_at = -1e9
         self._warn(f"Kafka at {self._settings.kafka_bootstrap} is not to be had: {why}; spans wait, then are dropped")
 
     def _warn(self, line: str) -> None:

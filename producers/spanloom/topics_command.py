@@ -1,6 +1,7 @@
 """`spanloom topics`: create the topics, check the broker's against their YAML files, list them."""
 
 import time
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,17 @@ def topics() -> None:
 @topics.command()
 def create() -> None:
     """Create the topics that are missing; what exists is never changed, its differences are reported."""
-    for line in apply(read(KafkaSettings)):
+    with _showing("creating topics …"):
+        done = apply(read(KafkaSettings))
+    for line in done:
         click.echo(line)
 
 
 @topics.command()
 def check() -> None:
     """Compare the cluster's topics with their files; exit code 1 if one is missing or differs."""
-    found = differences(read(KafkaSettings))
+    with _showing("comparing topics …"):
+        found = differences(read(KafkaSettings))
     if found:
         raise click.ClickException("; ".join(found))
     click.echo(f"{len(load())} topics are as they should be")
@@ -49,6 +53,13 @@ def list_topics() -> None:
         flow = f"{', '.join(topic.producers)} → {', '.join(topic.consumers)}"
         table.add_row(topic.name, topic.schema, str(topic.partitions), kept, flow)
     Console().print(table)
+
+
+def _showing(step: str) -> AbstractContextManager[object]:
+    """Show on a terminal that something is under way."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(step)
 
 
 def apply(kafka: KafkaSettings) -> list[str]:

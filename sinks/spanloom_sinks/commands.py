@@ -64,6 +64,7 @@ def _listen(settings: "SinkSettings", metrics: "Metrics") -> Any:
 @click.command()
 def migrate() -> None:
     """Bring the ClickHouse database to what this version needs."""
+    from rich.console import Console
     from spanloom_schemas.settings import SettingsError, read
 
     from spanloom_sinks.migrate import MigrationError, apply
@@ -72,7 +73,8 @@ def migrate() -> None:
 
     try:
         settings = read(SinkSettings)
-        done = apply(settings.clickhouse, settings.retention)
+        with Console(stderr=True).status("bringing the database up to date …"):
+            done = apply(settings.clickhouse, settings.retention)
     except (SettingsError, MigrationError, StoreError) as error:
         raise click.ClickException(str(error)) from None
     click.echo("\n".join(done) or f"database {settings.clickhouse.clickhouse_database} is as it should be")

@@ -1,6 +1,7 @@
 """What an HTTP request asks of the engine, and in whose name, as ClickHouse reads it. No I/O."""
 
 import base64
+from email.parser import BytesParser
 
 from starlette.requests import Request
 
@@ -34,6 +35,28 @@ def asked(request: Request) -> EngineRequest:
         parameters={name.removeprefix("param_"): value for name, value in given if name.startswith("param_")},
         read_only=reader or request.method != "POST",
     )
+
+
+def is_form(request: Request) -> bool:
+    """Whether statement and parameters come as fields of a form: clients do so when they are too long for an address."""
+    return request.headers.get("content-type", "").startswith("multipart/form-data")
+
+
+def form(request: Request, body: bytes) -> tuple[str, dict[str, str]]:
+    """The statement and the parameters in a form. Raises EngineError for what else a form may bring, external tables."""
+    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+    fields: dict[str, str] = {}
+    for part in BytesParser().parsebytes(head + body).walk():
+        name = part.get_param("name", header="content-disposition")
+        if isinstance(name, str) and part.get_filename() is None:
+            content = part.get_payload(decode=True)
+            fields[name] = content.decode() if isinstance(content, bytes) else ""
+        elif not part.is_multipart():
+            raise error(48, "external tables are not served here", "NOT_IMPLEMENTED")
+    statement = fields.get("query", request.query_params.get("query", ""))
+    return statement, {
+        name.removeprefix("param_"): value for name, value in fields.items() if name.startswith("param_")
+    }
 
 
 def default_format(request: Request) -> str:

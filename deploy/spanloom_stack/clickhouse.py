@@ -72,6 +72,12 @@ async def _run(engine: Engine, request: Request, threads: anyio.CapacityLimiter)
     """Run the request's statement in a thread; return its answer and the answer's format."""
     asked = asking.asked(request)
     body = _gather(encoding.decompressed(request.stream(), request.headers.get("content-encoding", "")))
+    default = asking.default_format(request)
+    if asking.is_form(request):
+        query, parameters = asking.form(request, await _whole(b"", body))
+        asked = asked._replace(parameters={**asked.parameters, **parameters})
+        answer = await to_thread.run_sync(lambda: engine.query(query, default, asked), limiter=threads)
+        return answer, sql.output_format(query, default)
     text = request.query_params.get("query", "").encode()
     first = await anext(body, b"")
     text, rest = (text, first) if sql.insert(text) else (_join(text, first), b"")
@@ -81,23 +87,27 @@ async def _run(engine: Engine, request: Request, threads: anyio.CapacityLimiter)
         answer = await to_thread.run_sync(lambda: engine.insert(insert, _pulled(head, body), asked), limiter=threads)
         return answer, "TabSeparated"
     query = await _statement(text, body)
-    default = asking.default_format(request)
     answer = await to_thread.run_sync(lambda: engine.query(query, default, asked), limiter=threads)
     return answer, sql.output_format(query, default)
 
 
 async def _statement(text: bytes, body: AsyncIterator[bytes]) -> str:
     """The whole statement that `text` and `body` are."""
-    async for more in body:
-        text += more
-        if len(text) > _LONGEST_STATEMENT:
-            raise asking.error(62, "Syntax error: the statement is longer than 16 MiB", "SYNTAX_ERROR")
+    text = await _whole(text, body)
     if not text.strip():
         raise asking.error(62, "Syntax error: Empty query", "SYNTAX_ERROR")
     try:
         return text.decode()
     except UnicodeDecodeError:
         raise asking.error(62, "Syntax error: the statement is not UTF-8", "SYNTAX_ERROR") from None
+
+
+async def _whole(text: bytes, body: AsyncIterator[bytes]) -> bytes:
+    async for more in body:
+        text += more
+        if len(text) > _LONGEST_STATEMENT:
+            raise asking.error(62, "Syntax error: the statement is longer than 16 MiB", "SYNTAX_ERROR")
+    return text
 
 
 async def _gather(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

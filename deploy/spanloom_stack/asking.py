@@ -38,12 +38,12 @@ def asked(request: Request) -> EngineRequest:
 
 
 def is_form(request: Request) -> bool:
-    """Whether statement and parameters come as fields of a form: clients do so when they are too long for an address."""
+    """Whether statement and parameters come as fields of a form: clients do so when they are long."""
     return request.headers.get("content-type", "").startswith("multipart/form-data")
 
 
 def form(request: Request, body: bytes) -> tuple[str, dict[str, str]]:
-    """The statement and the parameters in a form. Raises EngineError for what else a form may bring, external tables."""
+    """The statement and the parameters in a form. Raises EngineError for external tables, which it may bring too."""
     head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
     fields: dict[str, str] = {}
     for part in BytesParser().parsebytes(head + body).walk():

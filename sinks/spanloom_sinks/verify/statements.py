@@ -366,7 +366,7 @@ SELECT l.producer AS producer, l.epoch AS epoch, l.produced AS produced, l.store
     l.tail AS tail FROM ledger AS l WHERE {_OF_LIVES} AND (l.unsettled != 0 OR l.gaps != 0)
 ORDER BY abs(l.unsettled) DESC LIMIT {{limit:UInt32}}
 """
-# A life's messages: when the first and last came, its lowest number, and runs of numbers that are not there: their first
+# A life's messages: when the first and last came, its lowest number, and runs of numbers that are not there: first
 # and last, and when the message after them came.
 LIFE = """
 SELECT

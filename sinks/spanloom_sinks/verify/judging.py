@@ -172,6 +172,9 @@ def _panes(found: Compared, over: Range) -> Finding:
     text += "errors, blocks, tokens and cost, key by key"
     if found.overflowed:
         text += f"; {found.overflowed:,} had more keys than the cap and were compared in total"
+    if not found.compared:
+        text = f"no pane of that time is at rest: the processors have come to {_moment(max(0, over.settled))}"
+        return Finding("panes", State.NOTE, text, {"panes_compared": 0, "panes_spans": 0})
     return _against("panes", "panes", found, f"{text}; judged up to {_moment(min(over.settled, over.until))}", "panes")
 
 
@@ -387,6 +390,8 @@ def _topics(over: Range) -> Finding:
             f"what is stored came from topic {over.topic_ids[0]}, the cluster's llm.spans is "
             f"{log.topic_id}: another cluster, or made anew"
         )
+    if over.in_flight and not over.topic_ids:
+        wrong.append("the topic has messages of that time, and none is stored: is the sink running?")
     if len(over.topic_ids) > 1:
         text += f"; llm.spans was made anew in that time ({len(over.topic_ids)} topic ids)"
     return Finding("topics", _state(len(wrong)), "; ".join([*wrong, text]), counts)

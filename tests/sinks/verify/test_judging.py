@@ -69,6 +69,12 @@ def test_amended_and_partial_traces_are_told_by_reason():
     assert said("traces", traces=[Traces(8)], told=told)[1].endswith("; 2 amended by later spans; partial: no_root 1")
 
 
+def test_nothing_stored_of_what_was_sent_is_not_exact():
+    state, text = said("topics", range=RANGE._replace(in_flight=7, topic_ids=[]))
+    assert (state, "is the sink running?" in text) == (State.WRONG, True)
+    assert said("panes", compared={"panes": [Compared()]})[0] is State.NOTE
+
+
 def test_a_topic_made_anew_is_told():
     assert said("topics", range=RANGE._replace(topic_ids=["t", "old"]))[0] is State.EXACT
     assert said("topics", range=RANGE._replace(topic_ids=["old"]))[0] is State.WRONG

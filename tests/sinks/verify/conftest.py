@@ -27,7 +27,7 @@ COLUMNS = (
     "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {t:String} AND "
     "default_kind NOT IN ('MATERIALIZED', 'ALIAS', 'EPHEMERAL')"
 )
-ENOUGH = 100.0
+ENOUGH = 250.0
 """Seconds in which the line must have come to rest."""
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.sinks.verify.conftest import finding, wrong
 
+pytestmark = pytest.mark.timeout(400)  # the first test waits until the line is at rest
 PLACE = "(late_offset, start, model, kind, partition)"
 
 

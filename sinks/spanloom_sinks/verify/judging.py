@@ -173,7 +173,8 @@ def _panes(found: Compared, over: Range) -> Finding:
     if found.overflowed:
         text += f"; {found.overflowed:,} had more keys than the cap and were compared in total"
     if not found.compared:
-        text = f"no pane of that time is at rest: the processors have come to {_moment(max(0, min(over.settled, over.until)))}"
+        reached = _moment(max(0, min(over.settled, over.until)))
+        text = f"no pane of that time is at rest: the processors have come to {reached}"
         return Finding("panes", State.NOTE, text, {"panes_compared": 0, "panes_spans": 0})
     return _against("panes", "panes", found, f"{text}; judged up to {_moment(min(over.settled, over.until))}", "panes")
 

@@ -47,8 +47,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`host:port` of a real Kafka broker."""
-    start = _kafka_container if _DOCKER else _embedded_kafka
-    yield from start(tmp_path_factory.mktemp("kafka"))
+    yield from start_kafka(tmp_path_factory.mktemp("kafka"))
+
+
+def start_kafka(folder: Path) -> Iterator[str]:
+    """Start a broker with its state in `folder`, give its `host:port`, and end it."""
+    yield from (_kafka_container if _DOCKER else _embedded_kafka)(folder)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ _COLUMNS = ", ".join(("start", *KEY, "revision", *SUMS, *_LISTS))
 _BOUNDS = [round(seconds * 1e9) for seconds in LATENCY_BOUNDS_S]
 
 # How a late span counts, from the columns of `spans`; as spanloom_processors.core.aggregate has it (a test compares).
-_SUM_OF_SPAN = {
+SUM_OF_SPAN = {
     "spans": "1",
     "errors": "s.error",
     "blocks": "s.blocked",
@@ -53,7 +53,7 @@ def minutes(starts: Iterable[datetime]) -> str:
               WHERE toStartOfMinute(start) {window} AND late_offset < 0 GROUP BY start, topic_id, partition)"""
     late = f"""
         SELECT toStartOfMinute(s.end) AS at, {_columns("s", KEY)},
-            {", ".join(f"toInt64(ifNull({_SUM_OF_SPAN.get(name, f's.{name}')}, 0)) AS {name}" for name in SUMS)},
+            {", ".join(f"toInt64(ifNull({SUM_OF_SPAN.get(name, f's.{name}')}, 0)) AS {name}" for name in SUMS)},
             {", ".join(f"{_LIST_OF_SPAN[name]} AS {name}" for name in _LISTS)}
         FROM spans AS s FINAL
         WHERE toStartOfMinute(s.end) {window} AND s.timeliness != 'on_time'"""

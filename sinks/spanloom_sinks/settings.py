@@ -40,3 +40,11 @@ class SinkSettings(KafkaSettings, frozen=True, kw_only=True):
     sink_metrics_host: str = "127.0.0.1"
     sink_metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 9465
     prices_file: str = ""
+
+
+class VerifySettings(KafkaSettings, frozen=True, kw_only=True):
+    """What `spanloom verify` reads from the environment: where everything is, and whose progress to ask for."""
+
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    sink_group: str = "spanloom-sink"
+    processor_group: str = "spanloom-processors"  # as the processors have it (a test compares)

@@ -53,7 +53,7 @@ class Store:
 
     def query(self, sql: str, **parameters: Any) -> pl.DataFrame:
         """The answer to a query as a frame; `{name:Type}` in it are server-side parameters. Raises StoreError."""
-        body = self._call("raw_query", sql, parameters=parameters or None, fmt="ArrowStream", settings=_ARROW)
+        body = self._call("raw_query", sql, parameters=parameters or None, fmt="ArrowStream", settings=self._arrow())
         return pl.read_ipc_stream(body) if body else pl.DataFrame()
 
     def close(self) -> None:
@@ -61,6 +61,13 @@ class Store:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def _arrow(self) -> dict[str, int | str]:
+        """Settings of an answer; a user who only reads may set none, and gets the same by the server's defaults."""
+        if self._client is None:
+            self._call("ping")
+        already = self._client.server_settings.get("readonly") if self._client is not None else None
+        return {} if already and already.value != "0" else _ARROW
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
         try:
@@ -76,7 +83,10 @@ class Store:
             ) from error
 
 
-_ARROW = {"output_format_arrow_string_as_string": 1, "output_format_arrow_compression_method": "none"}
+_ARROW: dict[str, int | str] = {
+    "output_format_arrow_string_as_string": 1,
+    "output_format_arrow_compression_method": "none",
+}
 
 
 def _telling(rows: pl.DataFrame) -> pl.DataFrame:

@@ -131,6 +131,20 @@ def test_parameters_are_values_never_sql(client: Client) -> None:
     assert stored(client) == [(7, hostile)]
 
 
+def test_parameters_too_long_for_an_address_come_as_a_form(client: Client, clickhouse: str) -> None:
+    ids = [f"{number:032x}'\\é" for number in range(5_000)]
+    assert client.query("SELECT length({ids:Array(String)}), {ids:Array(String)}[5000]", {"ids": ids}).result_rows == [
+        (5_000, ids[-1])
+    ]
+
+
+@embedded
+def test_a_reader_is_judged_in_a_form_too(client: Client, clickhouse: str) -> None:
+    ids = ["x" * 100_000]
+    with pytest.raises(DatabaseError, match="may not run INSERT"):
+        connect(clickhouse, username="reader").raw_query("INSERT INTO t SELECT {ids:Array(String)}", {"ids": ids})
+
+
 def test_answers_come_in_the_format_asked_for(client: Client, clickhouse: str) -> None:
     client.insert("t", ROWS.rows(), column_names=["a", "b"])
     table = client.query_arrow("SELECT a, b FROM t ORDER BY a")

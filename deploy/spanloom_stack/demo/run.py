@@ -13,6 +13,9 @@ from rich.live import Live
 from rich.text import Text
 from spanloom_schemas.prices.book import Book
 from spanloom_schemas.settings import read
+from spanloom_sinks.settings import VerifySettings
+from spanloom_sinks.verify import printing
+from spanloom_sinks.verify.run import verify
 from spanloom_viewer import store
 from spanloom_viewer.settings import ViewerSettings
 from spanloom_viewer.waterfall import waterfall
@@ -47,6 +50,7 @@ def run(console: Console, folder: Path, seconds: float) -> bool:
 
     logs = folder / "logs"
     with pager.running() as (paged, url), Supervisor(logs, report) as stack:
+        begun = int(time.time())
         environment = _start(console, folder, url, stack)
         with store.connect(read(ViewerSettings, environment)) as client:
             example = services.example(environment)
@@ -57,6 +61,7 @@ def run(console: Console, folder: Path, seconds: float) -> bool:
                 _watch(console, stack, View(seconds, load, paged.arrivals), client)
             _show_worst(console, client, paged)
             held = _check(console, client, load, paged, logs)
+            held = _verify(console, environment, begun) and held
         if held and console.is_terminal:
             _serve(console, logs, stack, environment)
     return held
@@ -170,6 +175,17 @@ def _check(console: Console, client: Client, load: Load, paged: Pager, logs: Pat
     for title in dict.fromkeys(title for title, verdict in verdicts if not verdict.holds):
         console.print(f"  {title}: look into {' and '.join(str(logs / name) for name in _LOGS[title])}", soft_wrap=True)
     return held
+
+
+def _verify(console: Console, environment: dict[str, str], since: int) -> bool:
+    """What `spanloom verify` says of the demo: its outcome in one line, and all of it where something is wrong."""
+    with console.status("verifying every row …"):
+        report = verify(read(VerifySettings, environment), since, None)
+    if report.exact:
+        console.print(printing.outcome(report), soft_wrap=True)
+    else:
+        printing.show(report, console)
+    return report.exact
 
 
 def _verdicts(client: Client, book: Book, load: Load, paged: Pager) -> list[tuple[str, Verdict]]:

@@ -4,8 +4,10 @@ Times are epoch seconds, bounds are by partition of the cluster's own topic; wha
 at rest. `{name:Type}` are server-side parameters; names of columns are this package's own.
 """
 
+from spanloom_schemas.panes import KEY
+
 from spanloom_sinks.rollup_sql import SUM_OF_SPAN
-from spanloom_sinks.rows.panes import KEY, SUMS
+from spanloom_sinks.rows.panes import SUMS
 from spanloom_sinks.rows.spans import PANE_MS
 
 SHOWN = 10

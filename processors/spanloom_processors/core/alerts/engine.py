@@ -6,8 +6,9 @@ and on nothing else: not on how a poll cut the log, not on the wall clock, not o
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, cast
 
 import polars as pl
@@ -15,7 +16,7 @@ import polars as pl
 from spanloom_processors.core.alerts import baseline, budget
 from spanloom_processors.core.alerts.metrics import Fold
 from spanloom_processors.core.alerts.progress import Progress
-from spanloom_processors.core.alerts.records import KEY_COLUMNS, Alert, Group, Hour, SafePoint, group_of
+from spanloom_processors.core.alerts.records import KEY_COLUMNS, Alert, Group, Hour, SafePoint, Source, group_of
 from spanloom_processors.core.alerts.requests import Requests
 from spanloom_processors.core.alerts.reread import is_settled, last_words
 from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, read
@@ -51,12 +52,18 @@ class Engine:
         self._resumed = 0
         self._read_from = 0
         self._progress: Progress | None = None
-        self._checkpoints: deque[tuple[int, int]] = deque()
+        self._checkpoints: deque[tuple[int, int, dict[Source, int]]] = deque()
 
-    def restore(self, alerts: Iterable[Alert], hours: Iterable[Hour], judged: int = 0) -> None:
+    def restore(
+        self,
+        alerts: Iterable[Alert],
+        hours: Iterable[Hour],
+        judged: int = 0,
+        late: Mapping[Source, int] = MappingProxyType({}),
+    ) -> None:
         """Take back the records of llm.alerts and llm.hours (in log order; the last of a key counts), before any fold.
 
-        `judged`: of the committed safe point (`SafePoint.judged_from(metadata)`); 0 without a commit.
+        `judged`, `late`: of the committed safe point (`SafePoint.judged_from(metadata)`, `late_from`), if there is one.
         """
         records = list(alerts)
         self._requests.restore(records)
@@ -65,6 +72,7 @@ class Engine:
             del self._states[key]
         self._hours = list(hours)
         self._resumed = judged
+        self._versions.know_late(late)
 
     def fold(self, headers: pl.DataFrame, panes: pl.DataFrame) -> list[Alert]:
         """Fold messages of llm.panes; return the transitions they lead to, in order.
@@ -120,7 +128,8 @@ class Engine:
             return None
         while len(self._checkpoints) > 1 and _reads_from(self._checkpoints[1][1]) <= self._needed():
             self._checkpoints.popleft()
-        return SafePoint(self._checkpoints[0][0], self._progress.judged)
+        offset, _, late = self._checkpoints[0]
+        return SafePoint(offset, self._progress.judged, late)
 
     def safe_offset(self) -> int | None:
         """The first offset of llm.panes still needed."""
@@ -155,10 +164,10 @@ class Engine:
             self._read_from = 0 if offset == 0 else _reads_from(log_time)
             self._versions.restore(self._hours, self._read_from, self._progress.judged + PANE_MS - self._reach)
             self._hours = []
-            self._checkpoints.append((offset, log_time))
+            self._checkpoints.append((offset, log_time, self._versions.told_late()))
         self._progress.tick(log_time)
         if log_time >= self._checkpoints[-1][1] + CHECKPOINT_MS:
-            self._checkpoints.append((offset, log_time))
+            self._checkpoints.append((offset, log_time, self._versions.told_late()))
         return self._progress
 
     def _early(self, progress: Progress, touched: Iterable[Touched]) -> Iterator[Alert]:

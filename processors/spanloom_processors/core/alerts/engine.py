@@ -137,11 +137,15 @@ class Engine:
         return point.offset if point else None
 
     def _needed(self) -> int:
-        """The start of the first pane that a verdict or an hour to come may need."""
+        """The start of the first pane that a verdict or an hour to come may need.
+
+        An hour is needed whole before its first pane has come: it is closed by whoever has read all of it.
+        """
         assert self._progress is not None
         windows = self._progress.judged + PANE_MS - self._reach
+        coming = self._progress.oldest_to_come() // HOUR_MS * HOUR_MS
         hour = self._versions.oldest_open_hour()
-        return windows if hour is None else min(windows, hour)
+        return min(windows, coming) if hour is None else min(windows, coming, hour)
 
     def _message(self, header: dict[str, Any], rows: list[Row], settled: bool) -> list[Alert]:
         """Fold a message; `settled`: whatever it made true at once is a record already."""

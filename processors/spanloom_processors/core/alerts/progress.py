@@ -67,6 +67,11 @@ class Progress:
         while self._ends and self._ends[0][0] <= end:
             self._ends.popleft()
 
+    def oldest_to_come(self) -> int:
+        """No pane that starts before this is to come, unless its partition was waited for longer than hours are."""
+        passed = [self._passed.get(partition, 0) for partition in range(self._partitions)]
+        return max(min([self.judged, *passed]), self.judged - HOUR_WAIT_MS) - PANE_MS - LATENESS_MS
+
     def hours_until(self, oldest: int | None) -> int:
         """The end of the last hour that may be closed; `oldest`: the start of the first open one."""
         if oldest is None:

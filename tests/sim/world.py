@@ -301,6 +301,11 @@ class Processor(Process):
         if self.body is not None and self.acts and not self.body._emitting.locked() and "beat" not in self._doing:
             self._run("beat", self.body.beat())
 
+    def tick(self) -> None:
+        """Say that time passes, as a worker does that has nothing to emit."""
+        if self.body is not None and self.acts and "beat" not in self._doing:
+            self._run("beat", self.body._tick(self.now_ms()))
+
     def commit(self) -> None:
         if self.body is not None and self.acts:
             self._run("commit", self.body.consumer.commit())

@@ -143,9 +143,13 @@ class Engine:
         """
         assert self._progress is not None
         windows = self._progress.judged + PANE_MS - self._reach
-        coming = self._progress.oldest_to_come() // HOUR_MS * HOUR_MS
         hour = self._versions.oldest_open_hour()
-        return min(windows, coming) if hour is None else min(windows, coming, hour)
+        return min(windows, self._coming_hour()) if hour is None else min(windows, self._coming_hour(), hour)
+
+    def _coming_hour(self) -> int:
+        """The start of the first hour that a pane to come may be in."""
+        assert self._progress is not None
+        return self._progress.oldest_to_come() // HOUR_MS * HOUR_MS
 
     def _message(self, header: dict[str, Any], rows: list[Row], settled: bool) -> list[Alert]:
         """Fold a message; `settled`: whatever it made true at once is a record already."""
@@ -251,7 +255,8 @@ class Engine:
 
     def _forget(self, judged: int) -> None:
         minutes = judged // HOUR_MS * HOUR_MS - baseline.HISTORY_MS - 2 * HOUR_MS
-        self._versions.forget(judged + PANE_MS - self._reach, minutes, judged - budget.LONGEST_MS - 2 * HOUR_MS)
+        windows = judged + PANE_MS - self._reach
+        self._versions.forget(windows, self._coming_hour(), minutes, judged - budget.LONGEST_MS - 2 * HOUR_MS)
         for key, state in list(self._states.items()):
             if not active(state) and state["window_end"] <= judged:
                 del self._states[key]

@@ -175,13 +175,13 @@ class Versions:
         self._closed = max(self._closed, until // HOUR_MS * HOUR_MS)
         return [(hour, key, total) for hour, key, total in closed if total.counts[0]]
 
-    def forget(self, windows: int, minutes: int, hours: int) -> None:
+    def forget(self, windows: int, coming: int, minutes: int, hours: int) -> None:
         """Drop what starts before: panes before `windows`, costs by minute before `minutes`, hours before `hours`.
 
-        A pane whose hour is still open loses its sketches only.
+        A pane whose hour is still open, or may be in an hour from `coming` on, loses its sketches only.
         """
         open_hour = self.oldest_open_hour()
-        floor = min(windows, open_hour) if open_hour is not None else windows
+        floor = min(windows, coming) if open_hour is None else min(windows, coming, open_hour)
         starts = self._panes.keys() | self._arrived.keys()
         for start in [start for start in starts if self._thin <= start < windows]:
             for row in self._rows(start):

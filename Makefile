@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`. Only Python ≥ 3.11 (with venv), make and the package registries are assumed.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check soak bench lock
+.PHONY: help demo up test check sim soak bench lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +18,9 @@ up: $(READY) ## Keep the line running for your own services
 
 test: check ## Check and run all tests
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+sim: $(READY) ## Simulate SEEDS stories from seed SEED on
+	@$(BIN)/python -m tests.sim.run --seeds $(or $(SEEDS),200) --seed $(or $(SEED),0)
 
 check: $(READY) ## Lint, types, import arrows, locks
 	@$(BIN)/ruff check .

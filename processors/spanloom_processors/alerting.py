@@ -33,9 +33,10 @@ class Alerting:
 
     def restore(self, alerts: Iterable[Record], hours: Iterable[Record], committed: Point | None) -> None:
         """Begin from the records of llm.alerts and llm.hours and the group's commit of llm.panes."""
-        judged = SafePoint.judged_from(committed.metadata if committed else None)
+        metadata = committed.metadata if committed else None
+        judged, late = SafePoint.judged_from(metadata), SafePoint.late_from(metadata)
         self.engine = Engine(self._rules)
-        self.engine.restore(readable(alerts, self._registry), readable(hours, self._registry), judged)
+        self.engine.restore(readable(alerts, self._registry), readable(hours, self._registry), judged, late)
 
     def fold_panes(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.panes; returns what is to be stored before `point()` may be committed."""

@@ -165,10 +165,10 @@ class Consumer:
         low, high = consumer.get_watermark_offsets(position, timeout=_WAIT, cached=False)
         source = Source(position.topic, topic_id, position.partition, 0)
         lane = resumed(source, position.offset, position.metadata, low, high)
-        if lane.offset < low:
+        if 0 <= position.offset < low:
             log.warning(
-                "%s[%d]: retention removed %d messages before they were stored",
-                *(position.topic, position.partition, low - lane.offset),
+                "%s[%d]: retention removed up to %d messages before they were stored",
+                *(position.topic, position.partition, low - position.offset),
             )
         return lane
 

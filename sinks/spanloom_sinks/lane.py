@@ -118,9 +118,10 @@ def resumed(source: Source, committed: int, metadata: str | None, low: int, high
     mark = pending.mark(metadata)
     if committed < 0 or (mark is not None and mark.topic_id != source.topic_id):
         return Lane(source, low)
-    clock = mark.log_clock if mark is not None else 0
-    last = mark.last if mark is not None and mark.last is not None and mark.last < high else None
-    return Lane(source._replace(log_clock=clock), committed, pending=last)
+    source = source._replace(log_clock=mark.log_clock if mark is not None else 0)
+    if mark is not None and mark.last is not None and low <= mark.last < high:
+        return Lane(source, committed, pending=mark.last)
+    return Lane(source, max(committed, low))
 
 
 def _size(message: Message) -> int:

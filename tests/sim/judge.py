@@ -12,7 +12,8 @@ from spanloom_schemas import codec
 from spanloom_schemas.frames import splice
 from spanloom_schemas.testing import Record
 
-from tests.oracle import ledger, stored
+from tests.oracle import alerts, ledger, stored
+from tests.oracle.alerts import Said
 from tests.oracle.panes import LATENCIES, SUMS, Caps, Key, Pane, PaneKey
 from tests.oracle.spans import FUTURE_MS, SEGMENTS, TOKENS, Logged
 from tests.oracle.truth import Place, Truth, truth_of
@@ -244,7 +245,7 @@ def books(world: World, truth: Truth) -> Iterator[str]:
 
 def calm(world: World) -> World:
     """A world in which nothing happens but that the same messages came, are read and stored."""
-    other = World(world.log.partitions(SPANS), world.book, world.rules)
+    other = World(world.log.partitions(SPANS), world.book, world.said)
     other.revisions = world.revisions
     for _, partition, record, batch in world.produced:
         other.clock.now_ms = record.log_time
@@ -299,10 +300,9 @@ def _same_pane(row: dict[str, Any]) -> str:
 
 
 def _same_trace(row: dict[str, Any]) -> str:
-    # What cut a segment is told of it as long as it is the only one.
-    cut = row["reason"].startswith("bound_")
+    # What cut a segment is told of it as long as it is the only one; the oracle looks at all other reasons.
     where = ("topic_id", "partition", "first_offset", "revision", "log_clock", "log_time", "amended")
-    return _same({**row, "reason": "" if cut else row["reason"], "state": "complete" if cut else row["state"]}, *where)
+    return _same(row, *where, "state", "reason")
 
 
 # Alerts.
@@ -319,8 +319,29 @@ def alert_differences(world: World) -> Iterator[str]:
             yield f"alerts of {group}: live {_said(mine[group])}, in a backtest {_said(theirs[group])}"
     hours = {(h["start"], *(h[name] for name in KEY_COLUMNS)): h for h in engine.closed_hours()}
     own = (codec.decode(record.value)[2] for record in world.log.read(HOURS, 0, 0))
+    told = [alerts.Told(r.offset, r.log_time, codec.decode(r.value)[2]) for r in world.log.read(PANES, 0, 0)]
+    yield from _unlike_the_oracle(backtest, alerts.by_group(alerts.alerts_of(told, world.rules_said)))
     if {(h["start"], *(h[name] for name in KEY_COLUMNS)): h for h in own} != hours:
         yield "the closed hours differ from those of a backtest"
+
+
+def _unlike_the_oracle(backtest: list[Any], told: dict[Any, list[Said]]) -> Iterator[str]:
+    own = alerts.by_group(
+        Said(
+            a["rule"],
+            tuple((label["key"], label["value"]) for label in a["group"]),
+            *(a[name] for name in Said._fields[2:]),
+        )
+        for a in backtest
+    )
+    for rule, group in sorted(own.keys() | told.keys()):
+        mine, due = own.get((rule, group), []), told.get((rule, group), [])
+        if mine != due:
+            yield f"alerts of {rule} {group}: the engine says {_plain(mine)}, should say {_plain(due)}"
+
+
+def _plain(said: list[Said]) -> str:
+    return ", ".join(f"{a.state} at {a.at} of {a.window_end}" + a.partial * " partially" for a in said) or "nothing"
 
 
 def fold_all(engine: Engine, records: Sequence[Record]) -> list[Any]:
@@ -330,10 +351,10 @@ def fold_all(engine: Engine, records: Sequence[Record]) -> list[Any]:
     return list(engine.fold(decoded.headers, decoded.rows))
 
 
-def _by_group(alerts: Iterable[Any]) -> dict[str, list[str]]:
+def _by_group(records: Iterable[Any]) -> dict[str, list[str]]:
     """By rule and group its records in order; one that was sent again, word for word, counts once."""
     found: dict[str, list[str]] = defaultdict(list)
-    for alert in alerts:
+    for alert in records:
         group = f"{alert['rule']} {','.join(label['value'] for label in alert['group'])}"
         record = json.dumps(alert, sort_keys=True)
         if record not in found[group]:

@@ -9,13 +9,13 @@ from functools import cache
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")  # frames are tiny; must be set before polars is imported
 
-from spanloom_processors.core.alerts.rules import Rule, parse
 from spanloom_schemas.prices.book import Book
 
 from tests.sim import judge
 from tests.sim.story import Step, Story, story
 from tests.sim.world import World
 
+# A rule of each kind that a few minutes can make fire.
 RULES = """
 rules:
   - {name: Slow, metric: request_p95, group_by: [service], window: 20s, for: 20s, minimum: 2, above: 1s, severity: info}
@@ -33,18 +33,12 @@ def book() -> Book:
     return Book.load()
 
 
-@cache
-def rules() -> list[Rule]:
-    """A rule of each kind that a few minutes can make fire."""
-    return parse(RULES)
-
-
 def broken(told: Story, steps: Sequence[Step] | None = None, *, calmly: bool = True) -> list[str]:
     """What is wrong after a story, or after some of its steps; empty: nothing.
 
     `calmly`: compare also with a world in which the same messages came and nothing else happened.
     """
-    world = World(told.partitions, book(), rules(), told.steps if steps is None else steps, compacting=told.compacting)
+    world = World(told.partitions, book(), RULES, told.steps if steps is None else steps, compacting=told.compacting)
     return judged(world, calmly=calmly)
 
 
@@ -79,7 +73,7 @@ def shortest(told: Story) -> tuple[list[Step], list[str]]:
 
 def in_words(told: Story, steps: Sequence[Step], wrong: Sequence[str]) -> str:
     """A story for people: what happened, and what is wrong then."""
-    world = World(told.partitions, book(), rules(), steps, compacting=told.compacting)
+    world = World(told.partitions, book(), RULES, steps, compacting=told.compacting)
     world.run()
     lines = [f"seed {told.seed}, {told.partitions} partitions:", *(f"  {line}" for line in world.story), "then:"]
     return "\n".join([*lines, *(f"  {line}" for line in wrong[:10])])

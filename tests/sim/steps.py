@@ -221,6 +221,22 @@ class Beat:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """A worker that has llm.panes tells it, every two seconds, that time passes."""
+
+    worker: int
+    times: int
+
+    def __call__(self, world: World) -> None:
+        for _ in range(self.times):
+            world.pass_ms(2_000)
+            world.workers[self.worker].tick()
+
+    def __str__(self) -> str:
+        return f"{2 * self.times} s pass, and worker {'AB'[self.worker]} says so"
+
+
+@dataclass(frozen=True)
 class CommitDeclared:
     """A worker commits what it declared."""
 

@@ -34,12 +34,12 @@ def story(seed: int, focus: frozenset[str] = frozenset()) -> Story:
     features = {name for name in FEATURES if rng.random() < (0.1 if name == "long" else 0.55)} | focus
     if not features & set(RARE) and rng.random() < 0.3:
         features.add(rng.choice(RARE))
-    made = _Made(rng, features, focus, rng.choice([1, 1, 2, 3]))
+    made = Made(rng, features, focus, rng.choice([1, 1, 2, 3]))
     compacting = rng.random() < 0.5
     return Story(seed, made.partitions, compacting, tuple(made.all()))
 
 
-class _Made:
+class Made:
     """A story in the making."""
 
     def __init__(self, rng: random.Random, features: set[str], focus: frozenset[str], partitions: int) -> None:
@@ -57,7 +57,7 @@ class _Made:
         messages = rng.randrange(30, 50) if "long" in self.features else rng.randrange(6, 20)
         rare = {rng.randrange(messages // 3, messages) for name in RARE if name in self.features}
         for number in range(messages):
-            self._message()
+            self.message()
             self._work()
             if number in rare:
                 self._rare()
@@ -65,7 +65,8 @@ class _Made:
                 self._fault()
         return self.steps
 
-    def _message(self) -> None:
+    def message(self) -> None:
+        """A message comes, after a while, or something else that the broker has to say."""
         rng = self.rng
         gaps = [0, 300, 900, 1_800, 2_600, 4_000, 6_000]
         if "quiet" in self.features:

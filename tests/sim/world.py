@@ -8,12 +8,13 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+import yaml
 from faust.types import TP
 from spanloom_processors.assignment import Assigned
 from spanloom_processors.commits import Commits, Point
 from spanloom_processors.compacted import Record
 from spanloom_processors.consumer import Poll
-from spanloom_processors.core.alerts.rules import Rule
+from spanloom_processors.core.alerts.rules import parse
 from spanloom_processors.core.bounds import Bounds
 from spanloom_processors.core.revisions import Revision
 from spanloom_processors.emit import Outgoing
@@ -300,6 +301,11 @@ class Processor(Process):
         if self.body is not None and self.acts and not self.body._emitting.locked() and "beat" not in self._doing:
             self._run("beat", self.body.beat())
 
+    def tick(self) -> None:
+        """Say that time passes, as a worker does that has nothing to emit."""
+        if self.body is not None and self.acts and "beat" not in self._doing:
+            self._run("beat", self.body._tick(self.now_ms()))
+
     def commit(self) -> None:
         if self.body is not None and self.acts:
             self._run("commit", self.body.consumer.commit())
@@ -485,12 +491,14 @@ class World:
         self,
         partitions: int,
         book: Book,
-        rules: Sequence[Rule],
+        rules: str,
         steps: Sequence[Callable[["World"], None]] = (),
         *,
         compacting: bool = False,
     ) -> None:
-        self.book, self.rules, self.compacting = book, rules, compacting
+        self.book, self.compacting = book, compacting
+        self.rules, self.rules_said = parse(rules), yaml.safe_load(rules)["rules"]
+        self.said = rules
         self.revisions: tuple[Revision, ...] = (FIRST,)
         self.clock = Clock(T0)
         self.elapsed_ms = 0

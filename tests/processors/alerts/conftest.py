@@ -88,7 +88,8 @@ def restarted(log: Log, rules: list[Rule], stops: list[Stop]) -> tuple[list[Aler
     end = len(log.messages)
     for commit, last, flushed in [*((min(c, end), min(n, end), flushed) for c, n, flushed in stops), (end, end, True)]:
         engine = Engine(rules)
-        engine.restore(alerts, hours, SafePoint.judged_from(safe.metadata()))
+        told = safe.metadata()
+        engine.restore(alerts, hours, SafePoint.judged_from(told), SafePoint.late_from(told))
         at = safe.offset
         alerts += engine.fold(*log.frames(at, commit)) if at < commit else []
         hours += engine.closed_hours()

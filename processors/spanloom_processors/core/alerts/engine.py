@@ -6,8 +6,9 @@ and on nothing else: not on how a poll cut the log, not on the wall clock, not o
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, cast
 
 import polars as pl
@@ -16,7 +17,7 @@ from spanloom_schemas.panes import KEY
 from spanloom_processors.core.alerts import baseline, budget
 from spanloom_processors.core.alerts.metrics import Fold
 from spanloom_processors.core.alerts.progress import Progress
-from spanloom_processors.core.alerts.records import Alert, Group, Hour, SafePoint, group_of
+from spanloom_processors.core.alerts.records import Alert, Group, Hour, SafePoint, Source, group_of
 from spanloom_processors.core.alerts.requests import Requests
 from spanloom_processors.core.alerts.reread import is_settled, last_words
 from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, read
@@ -52,12 +53,18 @@ class Engine:
         self._resumed = 0
         self._read_from = 0
         self._progress: Progress | None = None
-        self._checkpoints: deque[tuple[int, int]] = deque()
+        self._checkpoints: deque[tuple[int, int, dict[Source, int]]] = deque()
 
-    def restore(self, alerts: Iterable[Alert], hours: Iterable[Hour], judged: int = 0) -> None:
+    def restore(
+        self,
+        alerts: Iterable[Alert],
+        hours: Iterable[Hour],
+        judged: int = 0,
+        late: Mapping[Source, int] = MappingProxyType({}),
+    ) -> None:
         """Take back the records of llm.alerts and llm.hours (in log order; the last of a key counts), before any fold.
 
-        `judged`: of the committed safe point (`SafePoint.judged_from(metadata)`); 0 without a commit.
+        `judged`, `late`: of the committed safe point (`SafePoint.judged_from(metadata)`, `late_from`), if there is one.
         """
         records = list(alerts)
         self._requests.restore(records)
@@ -66,6 +73,7 @@ class Engine:
             del self._states[key]
         self._hours = list(hours)
         self._resumed = judged
+        self._versions.know_late(late)
 
     def fold(self, headers: pl.DataFrame, panes: pl.DataFrame) -> list[Alert]:
         """Fold messages of llm.panes; return the transitions they lead to, in order.
@@ -121,7 +129,8 @@ class Engine:
             return None
         while len(self._checkpoints) > 1 and _reads_from(self._checkpoints[1][1]) <= self._needed():
             self._checkpoints.popleft()
-        return SafePoint(self._checkpoints[0][0], self._progress.judged)
+        offset, _, late = self._checkpoints[0]
+        return SafePoint(offset, self._progress.judged, late)
 
     def safe_offset(self) -> int | None:
         """The first offset of llm.panes still needed."""
@@ -129,11 +138,19 @@ class Engine:
         return point.offset if point else None
 
     def _needed(self) -> int:
-        """The start of the first pane that a verdict or an hour to come may need."""
+        """The start of the first pane that a verdict or an hour to come may need.
+
+        An hour is needed whole before its first pane has come: it is closed by whoever has read all of it.
+        """
         assert self._progress is not None
         windows = self._progress.judged + PANE_MS - self._reach
         hour = self._versions.oldest_open_hour()
-        return windows if hour is None else min(windows, hour)
+        return min(windows, self._coming_hour()) if hour is None else min(windows, self._coming_hour(), hour)
+
+    def _coming_hour(self) -> int:
+        """The start of the first hour that a pane to come may be in."""
+        assert self._progress is not None
+        return self._progress.oldest_to_come() // HOUR_MS * HOUR_MS
 
     def _message(self, header: dict[str, Any], rows: list[Row], settled: bool) -> list[Alert]:
         """Fold a message; `settled`: whatever it made true at once is a record already."""
@@ -156,10 +173,10 @@ class Engine:
             self._read_from = 0 if offset == 0 else _reads_from(log_time)
             self._versions.restore(self._hours, self._read_from, self._progress.judged + PANE_MS - self._reach)
             self._hours = []
-            self._checkpoints.append((offset, log_time))
+            self._checkpoints.append((offset, log_time, self._versions.told_late()))
         self._progress.tick(log_time)
         if log_time >= self._checkpoints[-1][1] + CHECKPOINT_MS:
-            self._checkpoints.append((offset, log_time))
+            self._checkpoints.append((offset, log_time, self._versions.told_late()))
         return self._progress
 
     def _early(self, progress: Progress, touched: Iterable[Touched]) -> Iterator[Alert]:
@@ -239,7 +256,8 @@ class Engine:
 
     def _forget(self, judged: int) -> None:
         minutes = judged // HOUR_MS * HOUR_MS - baseline.HISTORY_MS - 2 * HOUR_MS
-        self._versions.forget(judged + PANE_MS - self._reach, minutes, judged - budget.LONGEST_MS - 2 * HOUR_MS)
+        windows = judged + PANE_MS - self._reach
+        self._versions.forget(windows, self._coming_hour(), minutes, judged - budget.LONGEST_MS - 2 * HOUR_MS)
         for key, state in list(self._states.items()):
             if not active(state) and state["window_end"] <= judged:
                 del self._states[key]

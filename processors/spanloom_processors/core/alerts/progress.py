@@ -67,16 +67,24 @@ class Progress:
         while self._ends and self._ends[0][0] <= end:
             self._ends.popleft()
 
+    def oldest_to_come(self) -> int:
+        """No pane that starts before this is to come, unless its partition was waited for longer than hours are."""
+        passed = [self._passed.get(partition, 0) for partition in range(self._partitions)]
+        return max(min([self.judged, *passed]), self.judged - HOUR_WAIT_MS) - PANE_MS - LATENESS_MS
+
     def hours_until(self, oldest: int | None) -> int:
-        """The end of the last hour that may be closed; `oldest`: the start of the first open one."""
-        if oldest is None:
+        """The end of the last hour that may be closed; `oldest`: the start of the first open one.
+
+        Not before the clock has passed it: late rows that come until then count in it, whatever a worker's clock says.
+        """
+        if oldest is None or oldest + HOUR_MS > self.clock:
             return 0
         end = oldest + HOUR_MS
         if self._all_passed(end):
             return end
-        if self._hour[0] != end <= self.clock:
+        if self._hour[0] != end:
             self._hour = end, self._waited
-        return end if self._hour[0] == end and self._waited - self._hour[1] >= HOUR_WAIT_MS else 0
+        return end if self._waited - self._hour[1] >= HOUR_WAIT_MS else 0
 
     def _all_passed(self, end: int) -> bool:
         return self._partitions > 0 and all(

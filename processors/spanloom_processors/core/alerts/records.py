@@ -9,6 +9,12 @@ from spanloom_schemas.panes import KEY
 Group = tuple[tuple[str, str], ...]
 """The labels of a group, sorted by key: (("environment", "prod"), ("service", "chat"))."""
 
+Source = tuple[str, int]
+"""Topic id and partition that a pane's spans came from."""
+
+METADATA_BYTES = 4_000
+"""Kafka takes 4096. A point of more source partitions than that holds (hundreds) goes without `late`."""
+
 Sendable = Mapping[str, Any]
 
 
@@ -70,21 +76,40 @@ class SafePoint(NamedTuple):
     """Where a restart begins.
 
     `offset`: of llm.panes, the first message still needed. `judged`: epoch ms, every window that ends by it has been
-    judged and its transitions returned; travels in the commit's metadata.
+    judged and its transitions returned. `late`: by source partition the offset of llm.spans up to which late rows were
+    told before `offset`: told again, they count no more. The last two travel in the commit's metadata.
     """
 
     offset: int
     judged: int
+    late: Mapping[Source, int] = {}
 
     def metadata(self) -> str:
         """The commit metadata string."""
-        return f"judged={self.judged}"
+        late = ",".join(f"{topic_id}/{partition}/{offset}" for (topic_id, partition), offset in self.late.items())
+        told = f"judged={self.judged} late={late}"
+        return told if len(told) <= METADATA_BYTES else f"judged={self.judged}"
 
     @staticmethod
     def judged_from(metadata: str | None) -> int:
         """Read `judged` back from a commit's metadata; 0 where there is none."""
-        name, _, value = (metadata or "").partition("=")
-        return int(value) if name == "judged" and value.isdigit() else 0
+        value = _fields(metadata).get("judged", "")
+        return int(value) if value.isdigit() else 0
+
+    @staticmethod
+    def late_from(metadata: str | None) -> dict[Source, int]:
+        """Read `late` back from a commit's metadata; empty where there is none."""
+        found = {}
+        for part in _fields(metadata).get("late", "").split(","):
+            topic_id, _, place = part.partition("/")
+            partition, _, offset = place.partition("/")
+            if partition.isdigit() and offset.isdigit():
+                found[topic_id, int(partition)] = int(offset)
+        return found
+
+
+def _fields(metadata: str | None) -> dict[str, str]:
+    return dict(field.split("=", 1) for field in (metadata or "").split(" ") if "=" in field)
 
 
 def group_of(alert: Alert) -> Group:

@@ -3,16 +3,14 @@
 Whatever the order in which rows come and however often, the sums are those of the true versions.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import neg, sub
 
-from spanloom_processors.core.alerts.records import Group, Hour
+from spanloom_processors.core.alerts.records import Group, Hour, Source
 from spanloom_processors.core.alerts.rows import Key, Row
 from spanloom_processors.core.alerts.rules import Rule
 from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Router, Series, hour_counts, series_of
 
-Source = tuple[str, int]
-"""Topic id and partition that a pane's spans came from."""
 AHEAD_MS = 60_000
 """A pane that starts further ahead of the clock is none of ours: spans so far ahead are late rows."""
 IGNORED = ("replaced", "late_again", "too_old", "too_new")
@@ -39,8 +37,8 @@ class _LateRows:
     `top`, the prefix that the newest emission is a function of, rows are remembered one by one.
     """
 
-    def __init__(self) -> None:
-        self.floor = self.top = 0
+    def __init__(self, told: int = 0) -> None:
+        self.floor = self.top = told
         self.seen: set[tuple[int, Key]] = set()
 
     def advance(self, offset: int) -> None:
@@ -96,6 +94,14 @@ class Versions:
     def _key(hour: Hour) -> Key:
         names = ("environment", "service", "kind", "request", "model", "prompt_id", "prompt_version", "tenant")
         return tuple(hour[name] for name in (*names, "experiment", "run_id"))  # type: ignore[literal-required]
+
+    def know_late(self, told: Mapping[Source, int]) -> None:
+        """Take back up to which offset of each source partition late rows were told."""
+        self._late = {source: _LateRows(offset) for source, offset in told.items()}
+
+    def told_late(self) -> dict[Source, int]:
+        """Up to which offset of each source partition late rows have been told."""
+        return {source: rows.top for source, rows in self._late.items()}
 
     def advance(self, source: Source, offset: int) -> None:
         """Note the prefix of a source partition that a message's rows are a function of."""
@@ -169,13 +175,13 @@ class Versions:
         self._closed = max(self._closed, until // HOUR_MS * HOUR_MS)
         return [(hour, key, total) for hour, key, total in closed if total.counts[0]]
 
-    def forget(self, windows: int, minutes: int, hours: int) -> None:
+    def forget(self, windows: int, coming: int, minutes: int, hours: int) -> None:
         """Drop what starts before: panes before `windows`, costs by minute before `minutes`, hours before `hours`.
 
-        A pane whose hour is still open loses its sketches only.
+        A pane whose hour is still open, or may be in an hour from `coming` on, loses its sketches only.
         """
         open_hour = self.oldest_open_hour()
-        floor = min(windows, open_hour) if open_hour is not None else windows
+        floor = min(windows, coming) if open_hour is None else min(windows, coming, open_hour)
         starts = self._panes.keys() | self._arrived.keys()
         for start in [start for start in starts if self._thin <= start < windows]:
             for row in self._rows(start):

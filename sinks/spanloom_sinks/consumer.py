@@ -53,7 +53,13 @@ class Consumer:
         self.assigned = False
         self.leaving: Callable[[], None] = lambda: None
         self._describe = partial(_topic_ids, settings, topics)
-        self._topic_ids = self._describe()
+        try:
+            self._topic_ids = self._describe()
+        except KafkaException as error:
+            raise ConsumerError(
+                f"{settings.kafka_bootstrap}: {error.args[0].str()}; is the broker up, and were the topics made by "
+                "`spanloom topics create`?"
+            ) from None
         self._consumer = KafkaConsumer(_configuration(settings))
         self._consumer.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
 
@@ -132,7 +138,7 @@ class Consumer:
         self._consumer.close()
 
     def _assign(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        self._topic_ids = self._describe()  # a topic that was made anew brings a rebalance, and has another id
+        self._topic_ids = _patiently(self._describe)  # a topic made anew brings a rebalance, and has another id
         positions = _patiently(lambda: consumer.committed(partitions, timeout=_WAIT))
         for position in positions:
             lane = _patiently(partial(self._lane, consumer, position))
@@ -195,14 +201,8 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
 
 def _topic_ids(settings: SinkSettings, topics: Sequence[str]) -> dict[str, str]:
     admin = AdminClient({**settings.librdkafka()})
-    try:
-        found = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WAIT)
-        return {topic: str(answer.result().topic_id) for topic, answer in found.items()}
-    except KafkaException as error:
-        raise ConsumerError(
-            f"{settings.kafka_bootstrap}: {error.args[0].str()}; is the broker up, and were the topics made by "
-            "`spanloom topics create`?"
-        ) from None
+    found = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WAIT)
+    return {topic: str(answer.result().topic_id) for topic, answer in found.items()}
 
 
 def _patiently(ask: Callable[[], T]) -> T:

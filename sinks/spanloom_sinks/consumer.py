@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 from spanloom.cluster import ClusterError, connect
 from spanloom_schemas.frames.splice import Dead, Message
 
@@ -55,8 +56,15 @@ class Consumer:
         self.leaving: Callable[[], None] = lambda: None
         self.bury: Callable[[Source, list[Dead]], None] = lambda source, dead: None
         self._connection = settings.librdkafka()
-        self._describe = partial(_topic_ids, settings, topics)
-        self._topic_ids = self._describe()
+        try:
+            self._describe = partial(_topic_ids, connect(settings), topics)
+            self._topic_ids = self._describe()
+        except ClusterError as error:
+            raise ConsumerError(str(error)) from None
+        except KafkaException as error:
+            raise ConsumerError(
+                f"{settings.kafka_bootstrap}: {error.args[0].str()}; were the topics made by `spanloom topics create`?"
+            ) from None
         self._consumer = KafkaConsumer(_configuration(settings))
         self._consumer.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
 
@@ -151,7 +159,7 @@ class Consumer:
         self._consumer.close()
 
     def _assign(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        self._topic_ids = self._describe()  # a topic that was made anew brings a rebalance, and has another id
+        self._topic_ids = _patiently(self._describe)  # a topic made anew brings a rebalance, and has another id
         positions = _patiently(lambda: consumer.committed(partitions, timeout=_WAIT))
         for position in positions:
             lane = _patiently(partial(self._lane, consumer, position))
@@ -212,17 +220,9 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
     }
 
 
-def _topic_ids(settings: SinkSettings, topics: Sequence[str]) -> dict[str, str]:
-    try:
-        admin = connect(settings)
-        found = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WAIT)
-        return {topic: str(answer.result().topic_id) for topic, answer in found.items()}
-    except ClusterError as error:
-        raise ConsumerError(str(error)) from None
-    except KafkaException as error:
-        raise ConsumerError(
-            f"{settings.kafka_bootstrap}: {error.args[0].str()}; were the topics made by `spanloom topics create`?"
-        ) from None
+def _topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
+    found = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WAIT)
+    return {topic: str(answer.result().topic_id) for topic, answer in found.items()}
 
 
 def _patiently(ask: Callable[[], T]) -> T:

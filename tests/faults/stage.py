@@ -87,6 +87,8 @@ class Stage:
         self.loads: list[Load] = []
         self.accounts: list[Account] = []
         """of all loads that have ended"""
+        self.strangers: set[str] = set()
+        """services whose spans a fault itself writes"""
 
     @property
     def bootstrap(self) -> str:

@@ -15,7 +15,7 @@ from spanloom_processors.core.partition import Partition
 from spanloom_schemas.frames.traces import summarise
 
 T0 = 1_700_000_000_000
-MANY = 1_000_000 if os.environ.get("SOAK") else 160_000
+MANY = 1_008_000 if os.environ.get("SOAK") else 160_000
 """Within a minute of log time. `SOAK=1 pytest tests/processors/core/test_bounds.py` takes two minutes."""
 A_MESSAGE = 16_000
 ROOM_MB = 400

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.faults import crashes, pauses, resources, topology
+from tests.faults import crashes, inputs, pauses, resources, topology
 from tests.faults.stage import Stage
 
 
@@ -51,6 +51,14 @@ FAULTS = (
     Fault("18", "full-broker", resources.full_broker, small_disk="kafka"),
     Fault("19", "few-descriptors", resources.few_descriptors),
     Fault("20", "little-memory", resources.little_memory),
+    Fault("23-34", "bad-input", inputs.bad_input),
+    Fault("29-30", "bombs", inputs.bombs),
+    Fault("33", "empty-flood", inputs.empty_flood),
+    Fault("35", "replayed", inputs.replayed),
+    Fault("36-37", "out-of-order", inputs.out_of_order),
+    Fault("38", "trace-bomb", inputs.trace_bomb),
+    Fault("40", "cardinality-bomb", inputs.cardinality_bomb),
+    Fault("41-42", "hot-key", inputs.hot_key),
     Fault("43", "rebalances", topology.rebalances),
     Fault("44", "more-partitions", topology.more_partitions),
     Fault("45", "topic-made-anew", topology.made_anew),

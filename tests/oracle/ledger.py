@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.oracle.spans import Batch
+from tests.oracle.spans import SHORT, Batch
 
 
 @dataclass
@@ -35,7 +35,7 @@ def of_batches(batches: Iterable[Batch]) -> dict[tuple[str, int], Epoch]:
     """By (producer, epoch), of all messages that can be read."""
     messages: dict[tuple[str, int], dict[int, list[Batch]]] = defaultdict(lambda: defaultdict(list))
     for batch in batches:
-        messages[batch["producer"], batch["epoch"]][batch["sequence"]].append(batch)
+        messages[batch["producer"][:SHORT], batch["epoch"]][batch["sequence"]].append(batch)
     return {life: _epoch(by_sequence) for life, by_sequence in messages.items()}
 
 

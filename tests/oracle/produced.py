@@ -2,7 +2,7 @@
 
 import time
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from spanloom_schemas import codec
 from spanloom_schemas.codec import CodecError, Registry
@@ -44,11 +44,15 @@ def _partition(consumer: Consumer, partition: int, registry: Registry | None) ->
     position = low
     while position < high:
         for message in consumer.consume(1000, 1.0):
-            if message.error() is not None:
+            if (error := message.error()) is not None:
+                if error.code() == KafkaError._BAD_COMPRESSION:  # a batch of one, which librdkafka never gets past
+                    found.append(Logged(message.offset(), 0, None))
+                    consumer.seek(TopicPartition(TOPIC, partition, message.offset() + 1))
                 continue
             value = batch(message.value(), registry)
             found.append(Logged(message.offset(), message.timestamp()[1], value))
-        position = consumer.position([TopicPartition(TOPIC, partition)])[0].offset
+        position = max(position, consumer.position([TopicPartition(TOPIC, partition)])[0].offset)
+        position = max(position, found[-1].offset + 1) if found else position
     return [message for message in found if message.offset < high]
 
 

@@ -13,6 +13,7 @@ Rows = Sequence[Sequence[Any]]
 """What one of the queries below answers."""
 FEW = 10
 """Lines a table; the rest is a number."""
+HUGE = 100_000
 ERROR = 0.006
 """How far a sketch's answer may be from the exact latency at any rank."""
 BASE = 2.0 ** (1 / 64)
@@ -88,10 +89,11 @@ def spans(found: Rows, truth: Truth) -> Iterator[str]:
 
 def traces(found: Rows, truth: Truth) -> Iterator[str]:
     """Differences of the view `trace_summaries`, read by TRACES."""
+    found = [row for row in found if not _is_huge(truth, row[0])]
     rows = _by(found, lambda row: row[0])
     if len(rows) < len(found):
         yield f"{len(found) - len(rows)} traces stand in more than one row"
-    yield from _keys("trace", rows, truth.traces, str)
+    yield from _keys("trace", rows, [one for one in truth.traces if not _is_huge(truth, one)], str)
     names = ("start", "end", "reason", "spans", "errors", "blocks", "cost", "unpriced", "estimated", "cache_hits")
     names = (*names, "documents", "cited", *_COUNTS)
     for key in rows.keys() & truth.traces.keys():
@@ -100,6 +102,11 @@ def traces(found: Rows, truth: Truth) -> Iterator[str]:
             row[2] = trace.reason or ""
         told = [trace.start, trace.end, trace.reason or "", *(trace.sums[name] for name in names[3:])]
         yield from _facts(f"trace {key}", names, row, told)
+
+
+def _is_huge(truth: Truth, trace_id: str) -> bool:
+    """A trace of so many spans is told in segments, each a row."""
+    return trace_id in truth.traces and truth.traces[trace_id].sums["spans"] > HUGE
 
 
 def panes(found: Rows, truth: Truth) -> Iterator[str]:

@@ -13,9 +13,14 @@ from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Router, Se
 
 AHEAD_MS = 60_000
 """A pane that starts further ahead of the clock is none of ours: spans so far ahead are late rows."""
+HOUR_KEYS = 10_000
+"""Keys of an hour; further ones add up as the key whose names are all `other`. Each is a record of llm.hours."""
+ARRIVED = 2_000
+"""Late rows that arrive in one pane and keep their sketches; of further ones only the counts."""
 IGNORED = ("replaced", "late_again", "too_old", "too_new")
 """Why a row changes no sum: a version at least as true is known; a late row was seen before; its pane is too old even
 for its hour, or in a future that no pane can be in."""
+OTHER = "other"
 Touched = tuple[Series, Group, int]
 """A sum that changed: question, group, pane start."""
 
@@ -70,6 +75,7 @@ class Versions:
         self._floor = 0  # rows of panes before it count nowhere
         self._thin = 0  # sketches before it are in no window any more
         self._closed = 0  # hours before it are records, not sums of panes
+        self._plain = 0
         self.ignored = dict.fromkeys(IGNORED, 0)
         """Rows so far that changed no sum, by why."""
 
@@ -114,7 +120,11 @@ class Versions:
                 self.ignored["late_again"] += 1
                 return []
             row.start = arrival
-            self._arrived.setdefault(arrival, []).append(row)
+            arrived = self._arrived.setdefault(arrival, [])
+            if len(arrived) < ARRIVED:
+                arrived.append(row)
+            else:
+                self._plain += 1
             return self._count(row, row.counts)
         if not self._floor <= row.start <= arrival + AHEAD_MS:
             self.ignored["too_old" if row.start < self._floor else "too_new"] += 1
@@ -143,10 +153,7 @@ class Versions:
         hour = start // HOUR_MS * HOUR_MS
         open_hour = hour >= self._closed
         if open_hour:
-            keys = self._hours.setdefault(hour, {})
-            if row.key not in keys:
-                keys[row.key] = HourSum()
-            keys[row.key].add(start, change)
+            self._hour(hour, row.key).add(start, change)
         touched = []
         for series, group in self._router.route(row.key):
             touched.append((series, series.add(start, group, change), start))
@@ -154,10 +161,19 @@ class Versions:
                 series.hour(hour, group).add(start, change)
         return touched
 
+    def _hour(self, hour: int, key: Key) -> HourSum:
+        keys = self._hours.setdefault(hour, {})
+        if key not in keys:
+            if len(keys) >= HOUR_KEYS:
+                self._plain += 1
+                key = tuple(name if isinstance(name, bool) else OTHER for name in key)
+            return keys.setdefault(key, HourSum())
+        return keys[key]
+
     @property
     def moved(self) -> int:
-        """Rows so far whose group was one too many for a question, and was counted as `other`."""
-        return sum(series.moved for series in self.series.values())
+        """Rows so far past a bound: whose group or key was counted as `other`, or of which only counts were kept."""
+        return self._plain + sum(series.moved for series in self.series.values())
 
     def _rows(self, start: int) -> Iterable[Row]:
         for pane in self._panes.get(start, {}).values():
@@ -188,7 +204,8 @@ class Versions:
                 row.thin()
         for start in [start for start in starts if start < floor]:
             self._panes.pop(start, None)
-            self._arrived.pop(start, None)
+        for start in [start for start in self._arrived if start < windows]:
+            del self._arrived[start]
         for series in self.series.values():
             series.forget(windows, floor, minutes, hours)
         self._floor, self._thin = floor, windows

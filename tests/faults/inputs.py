@@ -1,0 +1,192 @@
+"""Bad and odd input (23–42) on the real line, between good spans: what it costs, and what must be so afterwards."""
+
+import itertools
+import random
+import re
+import time
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from tests.faults import hostile
+from tests.faults.pauses import resident
+from tests.faults.stage import WORKERS, Stage
+
+TOPIC = "llm.spans"
+ROOM_MB = {"processor-1": 300.0, "sink": 500.0}
+"""By how much the memory of a process may be larger after an attack than before; what Python once took it keeps."""
+BOMB_BYTES = 240_000_000
+Message = bytes | None
+
+
+def bad_input(stage: Stage, rnd: random.Random) -> None:
+    """23 to 28, 31 to 34: every kind of bad message, a flood of one of them, and odd ones; no process ends."""
+    bad, odd = hostile.bad(rnd, time.time_ns()), hostile.odd(time.time_ns())
+    mixed = [*bad, *odd, *([bad[-1]] * 2000)]  # 34: a poison pill, again and again
+    rnd.shuffle(mixed)
+    with Watch(stage):
+        send(stage, mixed, headers=True)
+        buried(stage, rnd, len(bad) + 2000)
+
+
+def bombs(stage: Stage, rnd: random.Random, count: int = 4) -> None:
+    """29, 30: batches of 10 kB that unfold to 240 MB; messages of 2 MB."""
+    with Watch(stage):
+        for _ in range(count):
+            send(stage, [bytes(BOMB_BYTES)], compression="zstd")
+            send(stage, [hostile.batch([hostile.span(time.time_ns(), name="n" * 2_000_000)])], compression="zstd")
+        buried(stage, rnd, count)
+
+
+def empty_flood(stage: Stage, rnd: random.Random, count: int = 100_000) -> None:
+    """33, 34: tombstones by the hundred thousand."""
+    with Watch(stage):
+        send(stage, [None] * count)
+        buried(stage, rnd, count)
+
+
+def replayed(stage: Stage, rnd: random.Random, times: int = 2) -> None:
+    """35: everything that a producer sent is sent again, and again."""
+    sent = [hostile.batch([hostile.span(time.time_ns()) for _ in range(20)]) for _ in range(50)]
+    with Watch(stage):
+        for _ in range(1 + times):
+            send(stage, sent)
+            stage.run(1)
+
+
+def out_of_order(stage: Stage, rnd: random.Random, count: int = 2_000) -> None:
+    """36, 37: spans in no order, late by up to two days, a year ahead; producers a day behind and a day ahead."""
+    second, day = 10**9, 86_400 * 10**9
+    shifts = [0, 0, 0, -second, -20 * second, -3600 * second, -2 * day, 365 * day, -day, day]
+    now = time.time_ns()
+    made = [hostile.span(now + shift, end=now + shift) for shift in rnd.choices(shifts, k=count)]
+    with Watch(stage):
+        send(stage, [hostile.batch(made[at : at + 10]) for at in range(0, count, 10)])
+
+
+def trace_bomb(stage: Stage, rnd: random.Random, count: int = 150_000) -> None:
+    """38: one trace of very many spans, each the child of the one before."""
+    trace = f"bomb-{rnd.random()}"
+    with Watch(stage):
+        for at in range(0, count, 1000):
+            now = time.time_ns()
+            spans = [
+                hostile.span(now, trace_id=trace, span_id=f"{n}", parent_id=f"{n - 1}" if n else None)
+                for n in range(at, at + 1000)
+            ]
+            send(stage, [hostile.batch(spans)], partition=1)
+            stage.run(0.02)
+        overflows(stage, "trace_spans")
+
+
+def cardinality_bomb(stage: Stage, rnd: random.Random, count: int = 100_000) -> None:
+    """40: as many tenants and models as spans; what is too much is `other`, and counted."""
+    with Watch(stage):
+        for at in range(0, count, 1000):
+            now = time.time_ns()
+            spans = [
+                hostile.span(now, context={"tenant": f"tenant {n}"}, scores=[{"name": f"score {n}", "value": 1.0}])
+                for n in range(at, at + 1000)
+            ]
+            send(stage, [hostile.batch(spans)])
+            stage.run(0.05)
+        overflows(stage, "pane_keys")
+        overflows(stage, "pane_labels")
+
+
+def hot_key(stage: Stage, rnd: random.Random, count: int = 40_000) -> None:
+    """41, 42: nine of ten spans in one partition and of one tenant, one partition idle."""
+    with Watch(stage):
+        for at in range(0, count, 1000):
+            now = time.time_ns()
+            spans = [hostile.span(now, context={"tenant": "hot"}) for _ in range(1000)]
+            send(stage, [hostile.batch(spans)], partition=0 if at % 10_000 else 2)
+
+
+class Watch:
+    """That no process ends meanwhile, and that none has grown."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        stage.strangers.add(hostile.SERVICE)
+
+    def __enter__(self) -> "Watch":
+        children = self.stage.children
+        self.pids = children.pids()
+        self.memory = {name: resident(self.stage, name) for name in WORKERS}
+        self.counts = {name: (_threads(self.pids[name]), _descriptors(self.pids[name])) for name in WORKERS}
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if error is not None:
+            return
+        self.stage.live_again()
+        assert self.stage.children.pids() == self.pids, "a process ended"
+        for name in WORKERS:
+            grown = resident(self.stage, name) - self.memory[name]
+            threads, descriptors = _threads(self.pids[name]), _descriptors(self.pids[name])
+            print(f"    {name}: {self.memory[name]:.0f} MB {grown:+.0f}, threads {threads}, descriptors {descriptors}")
+            assert grown < ROOM_MB[name], f"{name} has grown by {grown:.0f} MB"
+            assert threads <= self.counts[name][0] + 8, f"{name} has {threads} threads, before {self.counts[name][0]}"
+            assert descriptors <= self.counts[name][1] + 16, f"{name} has {descriptors} descriptors"
+
+
+def send(
+    stage: Stage,
+    values: Iterable[Message],
+    compression: str = "none",
+    partition: int | None = None,
+    headers: bool = False,
+) -> None:
+    """Store values in llm.spans, in all its partitions unless one is named: null keys, and odd headers if asked."""
+    producer = Producer({
+        "bootstrap.servers": stage.bootstrap, "compression.type": compression, "message.max.bytes": 1_000_000_000,
+        "batch.size": 1_000_000_000 if compression == "zstd" else 1_000_000, "queue.buffering.max.kbytes": 2_000_000,
+        "linger.ms": 5,
+    })  # fmt: skip
+    more = {} if partition is None else {"partition": partition}
+    shapes = itertools.cycle([None, [("a", b"1"), ("a", None), ("", b"\xff" * 100)], [("k" * 1000, b"v")]])
+    for value in values:
+        named = {"headers": next(shapes)} if headers else {}
+        while True:
+            try:
+                producer.produce(TOPIC, value, **more, **named)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    assert producer.flush(100) == 0
+
+
+def buried(stage: Stage, rnd: random.Random, count: int) -> None:
+    """Wait until the bad messages are dead letters of both readers."""
+
+    def letters() -> bool:
+        found = stage.ask("SELECT stage, uniqExact(topic_id, partition, offset) FROM dead_letters GROUP BY stage")
+        return found is not None and all(dict(found).get(name, 0) >= count for name in ("processor", "sink"))
+
+    stage.until(letters, 120, f"{count} dead letters of each reader")
+
+
+def overflows(stage: Stage, reason: str) -> None:
+    """Wait until /metrics says that a bound was met."""
+    stage.until(
+        lambda: metric(stage, f'spanloom_overflow_spans_total{{.*reason="{reason}"') > 0, 60, f"{reason} counted"
+    )
+
+
+def metric(stage: Stage, pattern: str) -> float:
+    """The sum of the processor's series that match."""
+    url = f"http://127.0.0.1:{stage.environment['SPANLOOM_METRICS_PORT']}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(pattern, line))
+
+
+def _threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def _descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))

@@ -1,4 +1,4 @@
-"""Which price books the stored spans were priced by. One after the other is a change; two at once is a mistake. Pure."""
+"""Which price books the stored spans were priced by: one after the other is a change, two at once a mistake. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable

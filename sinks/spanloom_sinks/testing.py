@@ -40,7 +40,7 @@ class MemoryDatabase:
         self.rows: dict[str, list[Row]] = {}
         """By table every row inserted, in order; times are epoch integers in their column's unit."""
         self.rolled_up: dict[str, dict[int, Sums]] = {"panes_1m": {}, "panes_1h": {}}
-        """By roll-up and window (epoch ms)."""
+        """By roll-up and window (epoch ms); the name `revision` has the sum of the panes' revisions."""
         self._window = window
         self._tokens: dict[str, OrderedDict[str, None]] = {}
         self._spans: list[pl.DataFrame] = []
@@ -125,20 +125,35 @@ class MemoryDatabase:
         """As `Database` says; of scores, block reasons and worst spans nothing is kept."""
         for window in windows:
             at = int(window.timestamp()) * 1000
-            if table == "panes_1m":
-                self.rolled_up[table][at] = self._minute(at)
-            else:
-                minutes = [m for start, m in self.rolled_up["panes_1m"].items() if start // _HOUR_MS * _HOUR_MS == at]
-                self.rolled_up[table][at] = _added(part for minute in minutes for part in minute.items())
+            held = self.rolled_up[table].setdefault(at, {})
+            revision, sums = self._minute(at) if table == "panes_1m" else self._hour(at)
+            for key in held.keys() | sums.keys():
+                told = sums.get(key, Counter()) + Counter({"revision": revision})
+                if key not in held or _rolled_version(told) >= _rolled_version(held[key]):
+                    held[key] = told
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _minute(self, at: int) -> Sums:
-        panes = [(_key(row), _sums(row)) for row in self.whole_panes() if row["start"] // _MINUTE_MS * _MINUTE_MS == at]
+    def _hour(self, at: int) -> tuple[int, Sums]:
+        minutes = [m for start, m in self.rolled_up["panes_1m"].items() if start // _HOUR_MS * _HOUR_MS == at]
+        revisions = [max((sums["revision"] for sums in minute.values()), default=0) for minute in minutes]
+        total = _added(part for minute in minutes for part in minute.items())
+        for sums in total.values():
+            del sums["revision"]
+        return sum(revisions), total
+
+    def _minute(self, at: int) -> tuple[int, Sums]:
+        whole = [row for row in self.whole_panes() if row["start"] // _MINUTE_MS * _MINUTE_MS == at]
+        revisions = {(row["start"], row["topic_id"], row["partition"]): row["revision"] for row in whole}
+        panes = [(_key(row), _sums(row)) for row in whole]
         late = [row for row in self.final("spans") if row["timeliness"] != 0]
         own = [(_key(row), _sums_of_span(row)) for row in late if row["end"] // _MINUTE_NS * _MINUTE_MS == at]
-        return _added([*panes, *own])
+        return sum(revisions.values()), _added([*panes, *own])
+
+
+def _rolled_version(sums: Counter[Any]) -> tuple[int, int]:
+    return sums["revision"], sums["spans"]
 
 
 def _added(parts: Iterable[tuple[tuple[Any, ...], Counter[Any]]]) -> Sums:

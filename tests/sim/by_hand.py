@@ -57,8 +57,23 @@ def a_block_whose_token_was_forgotten() -> Story:
     return Story(-3, 2, False, tuple(told))
 
 
+def a_zombie_that_writes_an_old_record() -> Story:
+    """A worker sleeps before it can write that an alert fires; when it wakes, another has written its end."""
+    failed = [_span(f"f{number}", 5_000, status="error") for number in range(4)]
+    told: list[Step] = [steps.Start("worker", 0), steps.Start("sink", 0), steps.Pass(5_100), _send(0, 0, *failed)]
+    told += [steps.Read(0, 1, 50), steps.Beat(0)]
+    meanwhile: list[Step] = [steps.Start("worker", 1), steps.Read(1, 0, 50), steps.Tick(1, 8), steps.Read(1, 1, 50)]
+    for _ in range(6):
+        meanwhile += [*(steps.Read(1, which, 50) for which in range(3)), steps.Pass(8_000), steps.Beat(1)]
+    meanwhile += [steps.Read(1, 0, 50), steps.CommitDeclared(1)]
+    told += [steps.Sleep("worker", 0, 1, len(meanwhile), waits=False), steps.Read(0, 0, 50), *meanwhile]
+    told += [steps.Kill("worker", 0), steps.Kill("worker", 1), steps.Start("worker", 1)]
+    return Story(-4, 1, True, tuple(told))
+
+
 STORIES = (
     a_clock_that_steps_back_behind_the_safe_offset,
     a_partition_that_nobody_waited_for_any_longer,
     a_block_whose_token_was_forgotten,
+    a_zombie_that_writes_an_old_record,
 )

@@ -265,7 +265,7 @@ def disagreements(world: World, other: World) -> Iterator[str]:
     if world.database.rolled_up != other.database.rolled_up:
         mine, theirs = (
             Counter(
-                f"{table} {window} {key} {sorted(sums.items(), key=repr)}"
+                f"{table} {window} {key} {sorted(((n, v) for n, v in sums.items() if n != 'revision' and v), key=repr)}"
                 for table, windows in each.database.rolled_up.items()
                 for window, keys in windows.items()
                 for key, sums in keys.items()

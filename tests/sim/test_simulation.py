@@ -20,6 +20,9 @@ REGRESSIONS = {
     218: "a lane whose messages retention had taken waited for them for ever",
 }
 
+OPEN = (339,)
+"""Stories that show a defect which is known and not yet mended."""
+
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
@@ -33,6 +36,12 @@ def test_after_any_story_the_tables_hold_the_truth(seed: int) -> None:
     told = story(seed)
     wrong = run.broken(told)
     assert not wrong, "\n" + run.in_words(told, *run.shortest(told))
+
+
+@pytest.mark.xfail(strict=True, reason="docs/adr/0072: a minute that is summed up before its spans are stored")
+@pytest.mark.parametrize("seed", OPEN)
+def test_after_these_stories_it_does_not_yet(seed: int) -> None:
+    assert not run.broken(story(seed))
 
 
 @pytest.mark.parametrize("tell", by_hand.STORIES)

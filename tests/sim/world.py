@@ -44,6 +44,8 @@ T0 = 1_700_002_800_000 - 60_000
 LINGER_S = 0.2
 BOUNDS = Bounds(pane_keys=4, pane_labels=2, trace_spans=6, held_spans=25)
 FIRST = Revision(1, 0, 4, 2)
+ACTIVE_MS = 60_000
+"""How much of a compacted topic is in its newest segment, which is never compacted (a week, on a broker)."""
 TOKENS = 12
 """Tokens that a table remembers: few, so that a block is met again that is forgotten."""
 
@@ -218,7 +220,8 @@ class MemoryWorker(Worker):
         records = self._process.world.log.read(topic, 0, 0)
         last = {record.key: record.offset for record in records}
         if self._process.world.compacting:
-            records = [record for record in records if last[record.key] == record.offset]
+            active = records[-1].log_time - ACTIVE_MS if records else 0
+            records = [r for r in records if last[r.key] == r.offset or r.log_time >= active]
         return [Record(record.offset, record.value) for record in records if record.value]
 
 

@@ -15,7 +15,7 @@ import aiohttp
 import stamina
 from spanloom_schemas.fault import reach
 
-from spanloom_processors.core.alerts.records import Alert, alert_key
+from spanloom_processors.core.alerts.records import Alert, alert_key, is_older
 from spanloom_processors.delivery.alertmanager import RESEND_MS, RESOLVED_MS, Alertmanager
 from spanloom_processors.delivery.pagerduty import URL, PagerDuty
 from spanloom_processors.delivery.post import Refused, Retry
@@ -65,12 +65,16 @@ class Route:
         self._next = max(self._next, offset + 1)
         if alert["state"] == "pending" or not alert["fired"]:
             return
+        known = self._standing.get(alert_key(alert))
+        said = is_older(alert, known) or alert == known  # it comes from a worker that does not know that
         self._stand(alert)
         if not self._lines:
             log.warning("alert %s: %s (nobody is configured to be paged)", alert["state"], alert["summary"])
             return
-        self._open[offset] = alert
         for line in self._lines:
+            if said and not line.target.resends:
+                continue
+            self._open[offset] = alert
             line.owed[offset] = alert
             self._bound(line)
             line.wake.set()
@@ -138,8 +142,7 @@ class Route:
             return
         key = alert_key(alert)
         known = self._standing.get(key)
-        # Records are read again after a restart: an older one must not undo a newer one.
-        if known is None or known["at"] <= alert["at"]:
+        if not is_older(alert, known):
             self._standing[key] = alert
 
     def _forget(self, now: int) -> None:

@@ -42,6 +42,25 @@ def test_pagerduty_gets_one_incident_which_resolves(tools: Any) -> None:
     asyncio.run(story())
 
 
+def test_a_record_that_a_newer_one_overtook_opens_no_incident_again(tools: Any) -> None:
+    """A worker that lost its place while it slept writes what another has said, and ended, since."""
+
+    async def story() -> None:
+        double = tools.PagerDutyDouble()
+        async with tools.serving(double) as url:
+            route = _route(PagerDuty(tools.ROUTING_KEY, f"{url}/v2/enqueue"))
+            async with tools.running(route):
+                fired = tools.alert()
+                route.deliver(fired, 0)
+                route.deliver(tools.alert("resolved", since=fired["since"]), 1)
+                route.deliver(fired, 2)
+                await tools.until(lambda: route.safe_offset() == 3)
+        assert [one["open"] for one in double.incidents] == [False]
+        assert double.requests == 2
+
+    asyncio.run(story())
+
+
 def test_429_5xx_redirects_and_a_lost_connection_are_tried_again_until_it_is_taken(tools: Any) -> None:
     async def story() -> None:
         double = tools.PagerDutyDouble()

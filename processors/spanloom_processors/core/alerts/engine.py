@@ -17,7 +17,7 @@ from spanloom_schemas.panes import KEY
 from spanloom_processors.core.alerts import baseline, budget
 from spanloom_processors.core.alerts.metrics import Fold
 from spanloom_processors.core.alerts.progress import Progress
-from spanloom_processors.core.alerts.records import Alert, Group, Hour, SafePoint, Source, group_of
+from spanloom_processors.core.alerts.records import Alert, Group, Hour, SafePoint, Source, newest
 from spanloom_processors.core.alerts.requests import Requests
 from spanloom_processors.core.alerts.reread import is_settled, last_words
 from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, read
@@ -62,13 +62,12 @@ class Engine:
         judged: int = 0,
         late: Mapping[Source, int] = MappingProxyType({}),
     ) -> None:
-        """Take back the records of llm.alerts and llm.hours (in log order; the last of a key counts), before any fold.
+        """Take back the records of llm.alerts and llm.hours (in log order; a key's newest counts), before any fold.
 
         `judged`, `late`: of the committed safe point (`SafePoint.judged_from(metadata)`, `late_from`), if there is one.
         """
-        records = list(alerts)
-        self._requests.restore(records)
-        self._states = {(alert["rule"], group_of(alert)): alert for alert in records}
+        self._states = newest(alerts)
+        self._requests.restore(self._states.values())
         for key in [key for key in self._states if key[0] in self._known - {rule.name for rule in self._rules}]:
             del self._states[key]
         self._hours = list(hours)

@@ -1,7 +1,7 @@
 """What the alert stage writes: records of llm.alerts and llm.hours, and the keys under which those topics compact."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from spanloom_schemas.panes import KEY
@@ -115,6 +115,23 @@ def _fields(metadata: str | None) -> dict[str, str]:
 def group_of(alert: Alert) -> Group:
     """The labels of an alert's group as a tuple."""
     return tuple((label["key"], label["value"]) for label in alert["group"])
+
+
+def is_older(alert: Alert, known: Alert | None) -> bool:
+    """Whether a record was overtaken by a known one of its group: a worker that lost its place may write it all the
+    same, behind what another has written since.
+    """
+    return known is not None and (alert["at"], alert["window_end"]) < (known["at"], known["window_end"])
+
+
+def newest(alerts: Iterable[Alert]) -> dict[tuple[str, Group], Alert]:
+    """By rule and group the last record that no other has overtaken; `alerts` in the order of the log."""
+    found: dict[tuple[str, Group], Alert] = {}
+    for alert in alerts:
+        key = alert["rule"], group_of(alert)
+        if not is_older(alert, found.get(key)):
+            found[key] = alert
+    return found
 
 
 def identity(rule: str, group: Group, since: int) -> str:

@@ -84,8 +84,10 @@ class Consumer:
             fetched[key].append((int(message.offset() or 0), message.timestamp()[1], message.value() or b""))
         now = time.monotonic()
         for key, found in fetched.items():
-            if key in self.lanes:
-                self.lanes[key].add(found, now)
+            if (lane := self.lanes.get(key)) is not None:
+                if found[0][0] < lane.next:
+                    raise ConsumerError(f"{key[0]}[{key[1]}] begins again at {found[0][0]}: it was made anew, so do we")
+                lane.add(found, now)
         return len(messages)
 
     def commit(self, commits: Iterable[Commit]) -> bool:
@@ -186,6 +188,7 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
         "log_level": 4,  # warnings: what passes by itself is not worth a line
         "session.timeout.ms": SESSION_SECONDS * 1000,
         "heartbeat.interval.ms": 2000,
+        "topic.metadata.refresh.interval.ms": 10_000,  # how soon partitions that are added are noticed
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",

@@ -188,7 +188,6 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
         "log_level": 4,  # warnings: what passes by itself is not worth a line
         "session.timeout.ms": SESSION_SECONDS * 1000,
         "heartbeat.interval.ms": 2000,
-        "topic.metadata.refresh.interval.ms": 10_000,  # how soon partitions that are added are noticed
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",

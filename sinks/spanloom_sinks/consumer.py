@@ -92,8 +92,10 @@ class Consumer:
             fetched[key].append((int(message.offset() or 0), message.timestamp()[1], message.value() or b""))
         now = time.monotonic()
         for key, found in fetched.items():
-            if key in self.lanes:
-                self.lanes[key].add(found, now)
+            if (lane := self.lanes.get(key)) is not None:
+                if found[0][0] < lane.next:
+                    raise ConsumerError(f"{key[0]}[{key[1]}] begins again at {found[0][0]}: it was made anew, so do we")
+                lane.add(found, now)
         return len(messages)
 
     def _pass_by(self, topic: str, partition: int, first: int) -> None:

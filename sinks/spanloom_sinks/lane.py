@@ -60,6 +60,13 @@ class Lane:
     paused: bool = False
 
     @property
+    def next(self) -> int:
+        """The offset that is fetched next, unless the log lost some."""
+        if self.buffer:
+            return self.buffer[-1][0] + 1
+        return self.offset if self.block is None else self.block.last + 1
+
+    @property
     def full(self) -> bool:
         """Nothing more should be fetched for now."""
         return self.bytes >= BUFFER_BYTES

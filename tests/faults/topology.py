@@ -30,12 +30,14 @@ def rebalances(stage: Stage, rnd: random.Random, times: int = 6) -> None:
 
 
 def more_partitions(stage: Stage, rnd: random.Random) -> None:
-    """44: llm.spans and llm.traces get more partitions while all of it runs."""
+    """44: llm.spans and llm.traces get more partitions while all of it runs; new producers use them at once."""
     grown = topics.load()[SPANS].partitions + 2
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     for done in admin.create_partitions([NewPartitions(name, grown) for name in (SPANS, "llm.traces")]).values():
         done.result(20)
-    stage.run(5)
+    stage.load(rnd.randrange(1000, 2000), producers=1)
+    places = "SELECT uniqExact(partition) FROM spans"
+    stage.until(lambda: stage.ask(places) == [(grown,)], 120, "the new partitions are read")
 
 
 def made_anew(stage: Stage, rnd: random.Random) -> None:

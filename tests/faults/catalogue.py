@@ -59,6 +59,8 @@ FAULTS = (
     Fault("38", "trace-bomb", inputs.trace_bomb),
     Fault("40", "cardinality-bomb", inputs.cardinality_bomb),
     Fault("41-42", "hot-key", inputs.hot_key),
+    Fault("bounds", "engine-away", inputs.engine_away),
+    Fault("bounds", "broker-away", inputs.broker_away),
     Fault("43", "rebalances", topology.rebalances),
     Fault("44", "more-partitions", topology.more_partitions),
     Fault("45", "topic-made-anew", topology.made_anew),

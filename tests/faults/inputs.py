@@ -40,8 +40,8 @@ def bombs(stage: Stage, rnd: random.Random, count: int = 4) -> None:
         buried(stage, rnd, count)
 
 
-def empty_flood(stage: Stage, rnd: random.Random, count: int = 100_000) -> None:
-    """33, 34: tombstones by the hundred thousand."""
+def empty_flood(stage: Stage, rnd: random.Random, count: int = 20_000) -> None:
+    """33, 34: tombstones by the thousand."""
     with Watch(stage):
         send(stage, [None] * count)
         buried(stage, rnd, count)
@@ -66,7 +66,7 @@ def out_of_order(stage: Stage, rnd: random.Random, count: int = 2_000) -> None:
         send(stage, [hostile.batch(made[at : at + 10]) for at in range(0, count, 10)])
 
 
-def trace_bomb(stage: Stage, rnd: random.Random, count: int = 150_000) -> None:
+def trace_bomb(stage: Stage, rnd: random.Random, count: int = 120_000) -> None:
     """38: one trace of very many spans, each the child of the one before."""
     trace = f"bomb-{rnd.random()}"
     with Watch(stage):
@@ -81,7 +81,7 @@ def trace_bomb(stage: Stage, rnd: random.Random, count: int = 150_000) -> None:
         overflows(stage, "trace_spans")
 
 
-def cardinality_bomb(stage: Stage, rnd: random.Random, count: int = 100_000) -> None:
+def cardinality_bomb(stage: Stage, rnd: random.Random, count: int = 40_000) -> None:
     """40: as many tenants and models as spans; what is too much is `other`, and counted."""
     with Watch(stage):
         for at in range(0, count, 1000):
@@ -96,13 +96,33 @@ def cardinality_bomb(stage: Stage, rnd: random.Random, count: int = 100_000) -> 
         overflows(stage, "pane_labels")
 
 
-def hot_key(stage: Stage, rnd: random.Random, count: int = 40_000) -> None:
+def hot_key(stage: Stage, rnd: random.Random, count: int = 20_000) -> None:
     """41, 42: nine of ten spans in one partition and of one tenant, one partition idle."""
     with Watch(stage):
         for at in range(0, count, 1000):
             now = time.time_ns()
             spans = [hostile.span(now, context={"tenant": "hot"}) for _ in range(1000)]
             send(stage, [hostile.batch(spans)], partition=0 if at % 10_000 else 2)
+
+
+def engine_away(stage: Stage, rnd: random.Random, seconds: float = 40, megabytes: int = 240) -> None:
+    """The engine is away while more comes than the sink may hold: after ten minutes it would hold no more than now."""
+    with Watch(stage):
+        stage.engine.refuse()
+        for _ in range(megabytes):
+            attributes = [{"key": "k", "value": rnd.randbytes(450_000).hex()}]
+            send(stage, [hostile.batch([hostile.span(time.time_ns(), attributes=attributes)])])
+        stage.run(seconds)
+        stage.engine.heal()
+
+
+def broker_away(stage: Stage, rnd: random.Random, seconds: float = 40) -> None:
+    """The broker is away; processor and sink wait, and hold no more than before."""
+    with Watch(stage):
+        stage.broker.refuse()
+        stage.run(seconds)
+        stage.broker.heal()
+        stage.live_again()
 
 
 class Watch:

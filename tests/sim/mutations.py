@@ -232,5 +232,5 @@ MUTATIONS = {
     "sink: the topic id is left out of the token": Mutation(_token, _about("recreate"), 16),
     "sink: a block's boundaries are not recorded": Mutation(_no_boundaries, _about("bomb"), 0),
     "sink: nobody asks which rows of a block exist": Mutation(_unasked, told=by_hand.a_block_whose_token_was_forgotten),
-    "sink: a restart forgets the log clock": Mutation(_sink_clock, _about("kill", "clock"), 0),
+    "sink: a restart forgets the log clock": Mutation(_sink_clock, _about("kill", "clock"), 3),
 }

@@ -94,7 +94,6 @@ def stop_in_order(stage: Stage, rnd: random.Random) -> None:
         stage.until(lambda before=before: stage.children.exits[before:], STOP_S, f"{victim} ends in {STOP_S:.0f} s")
         took = time.monotonic() - begun
         assert stage.children.exits[before] == (victim, 0), f"{stage.children.exits[before:]} after {took:.1f} s"
-        stage.live_again()
 
 
 def crash_loop(stage: Stage, rnd: random.Random, times: int = 20) -> None:

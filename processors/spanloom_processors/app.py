@@ -13,6 +13,8 @@ MEBIBYTE = 1 << 20
 COMMIT_INTERVAL_S = 0.5
 POLL_RECORDS = 200  # ~20 000 spans: a fold of a tenth of a second
 POLLS_BUFFERED = 4
+METADATA_MS = 10_000
+"""How long it may take until partitions that are added, or a topic made anew, are noticed."""
 
 
 class App(faust.App):  # type: ignore[misc]
@@ -63,12 +65,14 @@ def build(settings: ProcessorSettings, owner: Owner) -> App:
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.processor_member or None,
         consumer_max_fetch_size=4 * MEBIBYTE,
+        consumer_metadata_max_age_ms=METADATA_MS,
         key_serializer="raw",
         value_serializer="raw",
         producer_acks=-1,
         producer_compression_type="zstd",
         producer_max_batch_size=MEBIBYTE,
         producer_max_request_size=8 * MEBIBYTE,
+        producer_metadata_max_age_ms=METADATA_MS,
         producer_request_timeout=30.0,
         stream_buffer_maxsize=POLLS_BUFFERED,
         stream_wait_empty=False,

@@ -36,6 +36,10 @@ Polled = list[Message]
 Describe = Callable[[set[str]], Mapping[str, TopicFacts]]
 
 
+class MadeAnew(Exception):
+    """Offsets begin again: the topic was deleted and made anew. Whoever starts the process again begins with it."""
+
+
 class Poll:
     """One partition's share of a poll."""
 
@@ -166,6 +170,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Poll]]:
         polls: dict[TP, Poll] = await self._thread.getmany(active_partitions, timeout)
+        for tp, poll in polls.items():
+            if poll.messages[0][0] < self._handed.get(tp, 0):
+                await self.app.crash(MadeAnew(f"{tp.topic}[{tp.partition}] begins again at {poll.messages[0][0]}"))
+                return {}
         self._handed.update({tp: poll.position for tp, poll in polls.items()})
         return {tp: [poll] for tp, poll in polls.items()}
 

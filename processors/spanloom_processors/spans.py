@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import polars as pl
@@ -17,6 +18,7 @@ from spanloom_processors.assignment import Assigned
 from spanloom_processors.commits import Point
 from spanloom_processors.consumer import Poll
 from spanloom_processors.core import offsets
+from spanloom_processors.core.bounds import DEFAULT, Bounds
 from spanloom_processors.core.partition import Emission, Partition
 from spanloom_processors.core.revisions import Revision
 from spanloom_processors.emit import Outgoing, Source
@@ -54,9 +56,9 @@ class Report(NamedTuple):
 class Spans:
     """The partitions of llm.spans that this worker has. It neither waits nor reads a clock."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
-        self._none = self.derive(decode("span_batch", []))
+    def __init__(self, book: Book, revisions: Sequence[Revision] = REVISIONS, bounds: Bounds = DEFAULT) -> None:
+        self._book, self._revisions, self._bounds = book, revisions, bounds
+        self._none = _nothing(book)
         self._held: dict[TP, Held] = {}
 
     def assign(self, tp: TP, assigned: Assigned) -> int:
@@ -67,8 +69,9 @@ class Spans:
         if committed and resume is None:
             log.warning("partition=%s.%d has a commit without readable metadata, reading on from it", *tp)
             log_start = max(log_start, committed.offset)
-        partition = Partition(assigned.topic_id, tp.partition, REVISIONS, resume=resume, log_start=log_start)
-        source = Source(tp.topic, assigned.topic_id, tp.partition, assigned.partitions, REVISIONS[-1].number)
+        at = assigned.topic_id, tp.partition
+        partition = Partition(*at, self._revisions, self._bounds, resume=resume, log_start=log_start)
+        source = Source(tp.topic, *at, assigned.partitions, self._revisions[-1].number)
         self._held[tp] = Held(source, partition)
         if committed and partition.next_offset != committed.offset:
             why = "commit=%d cannot be resumed (retention, or a new topic), reading from offset=%d"
@@ -85,8 +88,7 @@ class Spans:
 
     def derive(self, decoded: Decoded) -> pl.DataFrame:
         """The derived spans of decoded messages."""
-        spans: pl.DataFrame = derive(flatten(decoded), self._book)
-        return spans
+        return _derived(decoded, self._book)
 
     def skips(self, poll: Poll) -> bool:
         """Whether offsets before a poll were not read: retention took them, or there is no message under them."""
@@ -124,6 +126,17 @@ class Spans:
             ]
             held.passed = emission.progress
             yield Report(tp, held, emission, messages)
+
+
+def _derived(decoded: Decoded, book: Book) -> pl.DataFrame:
+    spans: pl.DataFrame = derive(flatten(decoded), book)
+    return spans
+
+
+@cache
+def _nothing(book: Book) -> pl.DataFrame:
+    """No derived spans, but their columns."""
+    return _derived(decode("span_batch", []), book)
 
 
 def _clock(poll: Poll) -> pl.DataFrame:

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from faust.types import TP
 from spanloom_schemas import codec, registry
@@ -40,7 +40,11 @@ REGISTRY_PAUSE_S = 1.0
 
 
 class Worker:
-    """The owner of a Faust application's partitions. Make it inside the running event loop."""
+    """The owner of a Faust application's partitions. Make it inside the running event loop.
+
+    `build` makes the application (`app.build`), whose consumer and producer are all that is used of it here; `spans`
+    makes its state of llm.spans; `clock` says the epoch time in ns.
+    """
 
     def __init__(
         self,
@@ -49,18 +53,23 @@ class Worker:
         rules: Sequence[Rule],
         route: Callable[[], Route],
         metrics: Metrics,
+        *,
+        build: Callable[..., Any] = faust_app.build,
+        spans: Callable[[Book], Spans] = Spans,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.metrics = metrics
         self._registry = registry.of(settings)
         self._waiting = 0  # for the registry
         self.notifying = Notifying(route, self._registry)
-        self.spans = Spans(book)
+        self.spans = spans(book)
         self.alerting = Alerting(rules, self._registry)
         self._librdkafka = settings.librdkafka()
         self._topic_ids: dict[str, str] = {}
         self._emitting = asyncio.Lock()
         self._assignments = 0  # so far: what was begun under one must not go on under the next
-        self.app = faust_app.build(settings, owner=self)
+        self._clock = clock
+        self.app = build(settings, owner=self)
 
     @property
     def consumer(self) -> Consumer:
@@ -158,7 +167,7 @@ class Worker:
     async def beat(self) -> None:
         """Send what changed, then say that time passes."""
         await self.emit()
-        await self._tick(int(time.time() * 1000))
+        await self._tick(self._clock() // 1_000_000)
         self._notified()
         self.metrics.judged(self.alerting.engine)
         self.metrics.progress(self.consumer.vitals(), self.consumer.commits)
@@ -166,7 +175,7 @@ class Worker:
     async def emit(self) -> None:
         """Send what changed in the partitions of llm.spans, and declare what is safe once that is stored."""
         async with self._emitting:
-            now = time.time_ns()
+            now = self._clock()
             reports = list(self.spans.report(self.consumer.idle_since, now))
             await self.store(message for report in reports for message in report.messages)
             reach("processor.after_flush")

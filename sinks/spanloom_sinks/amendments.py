@@ -11,10 +11,10 @@ import polars as pl
 from spanloom_schemas.frames.traces import summarise
 
 from spanloom_sinks.consumer import Consumer
+from spanloom_sinks.database import Database
 from spanloom_sinks.lane import Lane
 from spanloom_sinks.metrics import Metrics
-from spanloom_sinks.rows import spans, traces
-from spanloom_sinks.store import Store
+from spanloom_sinks.rows import traces
 
 SPANS = "llm.spans"
 TURN_SECONDS = 1.0
@@ -22,32 +22,6 @@ _IDS_BYTES = 64 << 10
 """Of trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
 SPANS_AT_ONCE = 100_000
 """Spans summed up in one go. A trace of more stays in its segments, each of them true, and is counted."""
-
-# Traces with several segments: among those told in the last hour any, among older ones those that a partial one joins.
-_SEVERAL = """
-SELECT trace_id FROM traces
-WHERE {condition} GROUP BY trace_id HAVING uniqExact(topic_id, partition, first_offset) > 1
-"""
-_LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND trace_id IN {ids:Array(String)}"
-_EVER = "trace_id IN {ids:Array(String)}"
-
-_SEGMENTS = """
-SELECT trace_id, topic_id, partition, first_offset, revision, start, end, log_clock, log_time, spans
-FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
-"""
-_LAST_SECOND = 2**32 - 1  # of ClickHouse's DateTime; toStartOfMinute gives it for all that is later
-
-_TEXTS = [name for name in spans.TEXTS if name not in ("input", "output", "input_hash", "output_hash")]
-# The columns are those of the derived span frame.
-_SPANS = f"""
-SELECT
-    {", ".join(f"nullIf(toString({name}), '') AS {name}" for name in _TEXTS)},
-    {", ".join((*spans.FLAGS, *spans.NUMBERS, "duration", "documents", "scores", "offset", "position"))},
-    toUnixTimestamp64Nano(s.start) AS start, toUnixTimestamp64Nano(s.end) AS end
-FROM spans AS s FINAL
-WHERE trace_id IN {{ids:Array(String)}}
-  AND toStartOfMinute(s.end) BETWEEN toDateTime({{since:UInt32}}, 'UTC') AND toDateTime({{until:UInt32}}, 'UTC')
-"""
 
 
 class _Waiting(NamedTuple):
@@ -62,7 +36,7 @@ class _Waiting(NamedTuple):
 class Amendments:
     """Which traces are to be summed up again, and when their spans are there."""
 
-    def __init__(self, store: Store, consumer: Consumer, metrics: Metrics) -> None:
+    def __init__(self, store: Database, consumer: Consumer, metrics: Metrics) -> None:
         self._store, self._consumer, self._metrics = store, consumer, metrics
         self._at = 0.0
         self.clear()
@@ -96,9 +70,10 @@ class Amendments:
 
     def _several(self, lane: Lane, first: int, segments: pl.DataFrame) -> list[_Waiting]:
         """What of a noted block must be summed up again."""
+        # Among those told in the last hour any, among older ones those that a partial one joins.
         found = [
-            self._ask(_LATELY, segments["trace_id"]),
-            self._ask(_EVER, segments.filter(pl.col("reason") != "")["trace_id"]),
+            self._ask(segments["trace_id"], lately=True),
+            self._ask(segments.filter(pl.col("reason") != "")["trace_id"], lately=False),
         ]
         several = segments.join(pl.concat(found).unique(), on="trace_id", how="semi")
         here = several.filter(pl.col("topic_id") == self._consumer.topic_id(SPANS))
@@ -116,9 +91,8 @@ class Amendments:
         gone = several.join(here, on="trace_id", how="anti")["trace_id"].unique()
         return [*waiting, _Waiting(lane, first, gone, 0, 0)] if gone.len() else waiting
 
-    def _ask(self, condition: str, ids: pl.Series) -> pl.DataFrame:
-        asked = _SEVERAL.replace("{condition}", condition)
-        found = [self._store.query(asked, ids=part) for part in _parts(ids)]
+    def _ask(self, ids: pl.Series, *, lately: bool) -> pl.DataFrame:
+        found = [self._store.several(part, lately=lately) for part in _parts(ids)]
         return pl.concat([pl.DataFrame(schema={"trace_id": pl.String}), *(each for each in found if each.width)])
 
     def _amend(self, ids: pl.Series) -> None:
@@ -126,22 +100,17 @@ class Amendments:
             self._amend_part(part)
 
     def _amend_part(self, ids: list[str]) -> None:
-        segments = self._store.query(_SEGMENTS, ids=ids)
+        segments = self._store.segments(ids)
         sizes = segments.group_by("trace_id", maintain_order=True).agg(pl.col("spans").sum())
         small = sizes.filter(pl.col("spans") <= SPANS_AT_ONCE)
         self._metrics.unamended.inc(sizes.height - small.height)
         shares = small.with_columns(share=pl.col("spans").cum_sum() // SPANS_AT_ONCE)
         for (_,), share in shares.group_by("share", maintain_order=True):
             own = segments.join(share, on="trace_id", how="semi", maintain_order="left").drop("spans")
-            since, until = own.select(_minute("start").min(), _minute("end").max()).row(0)
-            found = self._store.query(_SPANS, ids=share["trace_id"].to_list(), since=since, until=until)
+            # By place in the log, not by time: feedback and odd clocks lie outside of a segment's start and end.
+            found = self._store.spans_of(share["trace_id"].to_list(), own.select(pl.col("first_offset").min()).item())
             self._store.insert("traces", traces.amended(summarise(found), own))
         self._metrics.amended.inc(small.height)
-
-
-def _minute(name: str) -> pl.Expr:
-    """The minute of a time in epoch s, as the sort key of `spans` has it: none is before 1970 or after 2106."""
-    return (pl.col(name).dt.epoch("s") // 60 * 60).clip(0, _LAST_SECOND)
 
 
 def _parts(ids: pl.Series) -> list[list[str]]:

@@ -32,7 +32,7 @@ def sink() -> None:
         metrics = Metrics()
         server, _ = start_http_server(settings.sink_metrics_port, settings.sink_metrics_host, metrics.registry)
         apply_when_up(settings.clickhouse, settings.retention, stop)
-        running = Sink(settings, Book.load(settings.prices_file or None), metrics)
+        running = Sink.build(settings, Book.load(settings.prices_file or None), metrics)
         running.run(stop, lambda: click.echo(f"ready group={settings.sink_group} metrics={server.server_port}"))
     except (SettingsError, ConsumerError, MigrationError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from spanloom_schemas.frames.splice import Dead, Message
 
 from spanloom_sinks import pending, unreadable
-from spanloom_sinks.lane import Lane
+from spanloom_sinks.lane import Lane, resumed
 from spanloom_sinks.pending import Mark
 from spanloom_sinks.settings import SinkSettings
 from spanloom_sinks.source import Source
@@ -43,24 +43,26 @@ class Commit(NamedTuple):
 class Consumer:
     """Fetches into `lanes`, which it adds when a partition is assigned and drops when it is taken away.
 
-    `leaving` is called before partitions are given back: the last chance to commit. `bury` takes what cannot even be
-    fetched; what it raises KafkaException for is offered again. Everything happens in the thread that calls `poll`.
-    Raises ConsumerError when another process took its place, or the broker or a topic is not there.
+    `leaving`, which its user sets, is called before partitions are given back: the last chance to commit; `bury`, which
+    its user sets too, takes what cannot even be fetched, and what it raises KafkaException for is offered again.
+    Everything happens in the thread that calls `poll`. Raises ConsumerError when another process took its place, or the
+    broker or a topic is not there.
     """
 
-    def __init__(
-        self,
-        settings: SinkSettings,
-        topics: Sequence[str],
-        leaving: Callable[[], None],
-        bury: Callable[[Source, list[Dead]], None],
-    ) -> None:
+    def __init__(self, settings: SinkSettings, topics: Sequence[str]) -> None:
         self.lanes: dict[tuple[str, int], Lane] = {}
         self.assigned = False
-        self._leaving = leaving
-        self._bury = bury
+        self.leaving: Callable[[], None] = lambda: None
+        self.bury: Callable[[Source, list[Dead]], None] = lambda source, dead: None
         self._connection = settings.librdkafka()
-        self._topic_ids = _topic_ids(settings, topics)
+        self._describe = partial(_topic_ids, settings, topics)
+        try:
+            self._topic_ids = self._describe()
+        except KafkaException as error:
+            raise ConsumerError(
+                f"{settings.kafka_bootstrap}: {error.args[0].str()}; is the broker up, and were the topics made by "
+                "`spanloom topics create`?"
+            ) from None
         self._consumer = KafkaConsumer(_configuration(settings))
         self._consumer.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
 
@@ -88,8 +90,10 @@ class Consumer:
             fetched[key].append((int(message.offset() or 0), message.timestamp()[1], message.value() or b""))
         now = time.monotonic()
         for key, found in fetched.items():
-            if key in self.lanes:
-                self.lanes[key].add(found, now)
+            if (lane := self.lanes.get(key)) is not None:
+                if found[0][0] < lane.next:
+                    raise ConsumerError(f"{key[0]}[{key[1]}] begins again at {found[0][0]}: it was made anew, so do we")
+                lane.add(found, now)
         return len(messages)
 
     def _pass_by(self, topic: str, partition: int, first: int) -> None:
@@ -100,7 +104,7 @@ class Consumer:
         try:
             end = unreadable.behind(self._connection, topic, partition, first)
             error = f"a compressed batch, offsets {first} to {end - 1}, unfolds to more than librdkafka takes"
-            self._bury(lane.source, [Dead(end - 1, lane.source.log_clock, "too_large", error, b"")])
+            self.bury(lane.source, [Dead(end - 1, lane.source.log_clock, "too_large", error, b"")])
             self._consumer.seek(TopicPartition(topic, partition, end))
         except KafkaException as exception:  # it will be reported again
             _judge(exception.args[0])
@@ -155,6 +159,7 @@ class Consumer:
         self._consumer.close()
 
     def _assign(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._topic_ids = _patiently(self._describe)  # a topic made anew brings a rebalance, and has another id
         positions = _patiently(lambda: consumer.committed(partitions, timeout=_WAIT))
         for position in positions:
             lane = _patiently(partial(self._lane, consumer, position))
@@ -165,21 +170,18 @@ class Consumer:
 
     def _lane(self, consumer: KafkaConsumer, position: TopicPartition) -> Lane:
         topic_id = self._topic_ids[position.topic]
-        mark = pending.mark(position.metadata)
         low, high = consumer.get_watermark_offsets(position, timeout=_WAIT, cached=False)
-        if position.offset < 0 or (mark is not None and mark.topic_id != topic_id):
-            return Lane(Source(position.topic, topic_id, position.partition, 0), low)
-        clock = mark.log_clock if mark is not None else 0
-        last = mark.last if mark is not None and mark.last is not None and mark.last < high else None
-        if position.offset < low:
+        source = Source(position.topic, topic_id, position.partition, 0)
+        lane = resumed(source, position.offset, position.metadata, low, high)
+        if lane.offset < low:
             log.warning(
                 "%s[%d]: retention removed %d messages before they were stored",
-                *(position.topic, position.partition, low - position.offset),
+                *(position.topic, position.partition, low - lane.offset),
             )
-        return Lane(Source(position.topic, topic_id, position.partition, clock), position.offset, pending=last)
+        return lane
 
     def _revoke(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
-        self._leaving()
+        self.leaving()
         self._lose(consumer, partitions)
 
     def _lose(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
@@ -220,14 +222,8 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
 
 def _topic_ids(settings: SinkSettings, topics: Sequence[str]) -> dict[str, str]:
     admin = AdminClient({**settings.librdkafka()})
-    try:
-        found = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WAIT)
-        return {topic: str(answer.result().topic_id) for topic, answer in found.items()}
-    except KafkaException as error:
-        raise ConsumerError(
-            f"{settings.kafka_bootstrap}: {error.args[0].str()}; is the broker up, and were the topics made by "
-            "`spanloom topics create`?"
-        ) from None
+    found = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WAIT)
+    return {topic: str(answer.result().topic_id) for topic, answer in found.items()}
 
 
 def _patiently(ask: Callable[[], T]) -> T:

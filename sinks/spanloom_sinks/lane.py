@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 from spanloom_schemas.frames.splice import Message
 
+from spanloom_sinks import pending
 from spanloom_sinks.pending import Mark
 from spanloom_sinks.source import Source
 
@@ -59,6 +60,13 @@ class Lane:
     paused: bool = False
 
     @property
+    def next(self) -> int:
+        """The offset that is fetched next, unless the log lost some."""
+        if self.buffer:
+            return self.buffer[-1][0] + 1
+        return self.offset if self.block is None else self.block.last + 1
+
+    @property
     def full(self) -> bool:
         """Nothing more should be fetched for now."""
         return self.bytes >= BUFFER_BYTES
@@ -110,6 +118,20 @@ class Lane:
 
 def _size(message: Message) -> int:
     return MESSAGE_BYTES + len(message[2])
+
+
+def resumed(source: Source, committed: int, metadata: str | None, low: int, high: int) -> Lane:
+    """The lane of a partition whose log has the offsets `low` to `high` (exclusive), from the group's commit.
+
+    `source`: its log clock is not known yet. `committed`: below 0 there is no commit. A commit of another topic of that
+    name is none either.
+    """
+    mark = pending.mark(metadata)
+    if committed < 0 or (mark is not None and mark.topic_id != source.topic_id):
+        return Lane(source, low)
+    clock = mark.log_clock if mark is not None else 0
+    last = mark.last if mark is not None and mark.last is not None and mark.last < high else None
+    return Lane(source._replace(log_clock=clock), committed, pending=last)
 
 
 def _fitting(buffer: Sequence[Message]) -> int:

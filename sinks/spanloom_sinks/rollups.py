@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from spanloom_sinks import rollup_sql
+from spanloom_sinks.database import Database, RollUp
 from spanloom_sinks.lane import Lane
-from spanloom_sinks.store import Store
 
 MINUTE_SECONDS = 2.0
 HOUR_SECONDS = 30.0
@@ -29,7 +28,7 @@ class Rollups:
     `stored(topic_id, partition, offset)` says whether the spans of that message are in `spans`, or never will be.
     """
 
-    def __init__(self, store: Store, stored: Callable[[str, int, int], bool]) -> None:
+    def __init__(self, store: Database, stored: Callable[[str, int, int], bool]) -> None:
         self._store, self._stored = store, stored
         self._minute_at = self._hour_at = 0.0
         self.clear()
@@ -63,11 +62,11 @@ class Rollups:
         """Sum up what is due. Raises StoreError; what was not done is done at the next turn."""
         if now - self._minute_at >= MINUTE_SECONDS:
             self._take_late()
-            done = self._run(rollup_sql.minutes, self._minutes)
+            done = self._run("panes_1m", self._minutes)
             self._hours.update(min(minute, LAST).replace(minute=0, second=0) for minute in done)
             self._minute_at = now
             if now - self._hour_at >= HOUR_SECONDS and not self._minutes:
-                self._run(rollup_sql.hours, self._hours)
+                self._run("panes_1h", self._hours)
                 self._hour_at = now
                 if self._late.is_empty() and not self._hours:
                     self._since.clear()
@@ -84,10 +83,10 @@ class Rollups:
         self._minutes.update(self._late.join(there, on=keys, how="semi")["minute"])
         self._late = self._late.join(there, on=keys, how="anti")
 
-    def _run(self, statement: Callable[[list[datetime]], str], windows: set[datetime]) -> list[datetime]:
+    def _run(self, table: RollUp, windows: set[datetime]) -> list[datetime]:
         """Sum up windows, the newest first, and take them out; the rest of very many waits for the next turn."""
         due = sorted(windows, reverse=True)[:_A_TURN]
         for begin in range(0, len(due), _AT_ONCE):
-            self._store.command(statement(due[begin : begin + _AT_ONCE]))
+            self._store.sum_up(table, due[begin : begin + _AT_ONCE])
         windows.difference_update(due)
         return due

@@ -18,13 +18,14 @@ from spanloom_schemas.registry import RegistryError
 
 from spanloom_sinks.amendments import Amendments
 from spanloom_sinks.consumer import SESSION_SECONDS, Commit, Consumer
+from spanloom_sinks.database import ClickHouse, Database
 from spanloom_sinks.dead_letters import DeadLetters
 from spanloom_sinks.lane import Block, Lane
 from spanloom_sinks.metrics import Metrics
 from spanloom_sinks.pending import Mark
 from spanloom_sinks.rollups import Rollups
 from spanloom_sinks.settings import SinkSettings
-from spanloom_sinks.store import Store, StoreError
+from spanloom_sinks.store import StoreError
 from spanloom_sinks.tables import tables
 from spanloom_sinks.writer import Writer
 
@@ -36,19 +37,31 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
 class Sink:
-    """A running sink. Raises ConsumerError when Kafka or a topic is not there."""
+    """A running sink, made of its parts; `build` makes it from settings. `clock`: seconds that only grow."""
 
-    def __init__(self, settings: SinkSettings, book: Book, metrics: Metrics) -> None:
-        self._linger = settings.sink_linger_ms / 1000
-        self._metrics = metrics
-        self._store = Store(settings.clickhouse)
-        by_topic = tables(book)
-        own = registry.of(settings)
-        self._writer = Writer(self._store, by_topic, DeadLetters(settings, own), metrics, own)
-        self._consumer = Consumer(settings, list(by_topic), leaving=self._leave, bury=self._writer.bury)
-        self._rollups = Rollups(self._store, self._stored)
-        self._amendments = Amendments(self._store, self._consumer, metrics)
+    def __init__(
+        self,
+        consumer: Consumer,
+        database: Database,
+        writer: Writer,
+        metrics: Metrics,
+        linger: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._consumer, self._database, self._writer, self._metrics = consumer, database, writer, metrics
+        consumer.leaving, consumer.bury = self.leave, writer.bury
+        self._linger, self._clock = linger, clock
+        self._rollups = Rollups(database, self._stored)
+        self._amendments = Amendments(database, consumer, metrics)
         self._pause = self._retry_at = self._committed_at = 0.0
+
+    @classmethod
+    def build(cls, settings: SinkSettings, book: Book, metrics: Metrics) -> "Sink":
+        """A sink that is to `run`. Raises ConsumerError when Kafka or a topic is not there."""
+        database, by_topic, own = ClickHouse(settings.clickhouse), tables(book), registry.of(settings)
+        writer = Writer(database, by_topic, DeadLetters(settings, own), metrics, own)
+        consumer = Consumer(settings, list(by_topic))
+        return cls(consumer, database, writer, metrics, settings.sink_linger_ms / 1000)
 
     def run(self, stop: threading.Event, ready: Callable[[], None]) -> None:
         """Work until `stop` is set; `ready` is called once, when partitions are assigned.
@@ -62,13 +75,14 @@ class Sink:
                 if self._consumer.assigned and not told:
                     told = True
                     ready()
-                self._turn(time.monotonic())
+                self.turn(self._clock())
             self._commit()
         finally:
             self._consumer.close()
-            self._store.close()
+            self._database.close()
 
-    def _turn(self, now: float) -> None:
+    def turn(self, now: float) -> None:
+        """Write what was fetched, sum up what is due, commit from time to time."""
         if now < self._retry_at or not self._consumer.lanes:
             return
         try:
@@ -93,11 +107,11 @@ class Sink:
         marked_at = -math.inf
         for lane, block in blocks:
             # A process that slept may have been replaced: the commit is refused then, and nothing is written.
-            if _exact(lane) and time.monotonic() - marked_at > SESSION_SECONDS / 2:
+            if _exact(lane) and self._clock() - marked_at > SESSION_SECONDS / 2:
                 reach("sink.before_pending")
                 if not self._commit():
                     return
-                marked_at = time.monotonic()
+                marked_at = self._clock()
                 reach("sink.after_pending")
             self._writer.write(block)
             reach("sink.after_insert")
@@ -113,7 +127,7 @@ class Sink:
 
     def _commit(self) -> bool:
         """Commit where every lane stands, and what it is about to write."""
-        self._committed_at = time.monotonic()
+        self._committed_at = self._clock()
         for lane in self._consumer.lanes.values():
             self._metrics.lag.labels(lane.source.topic, lane.source.partition).set(self._consumer.lag(lane))
         commits = [self._where(lane) for lane in self._consumer.lanes.values()]
@@ -127,7 +141,7 @@ class Sink:
         holds = [hold for hold in (self._rollups.hold(lane), self._amendments.hold(lane)) if hold is not None]
         return Commit(lane, min([lane.offset, *holds]), Mark(lane.source.topic_id, lane.source.log_clock))
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """All lanes are about to go: commit them. What is not done will be done by whoever gets them."""
         self._commit()
         self._rollups.clear()

@@ -8,6 +8,7 @@ from spanloom_schemas.codec import Registry
 from spanloom_schemas.fault import reach
 from spanloom_schemas.frames.splice import Dead
 
+from spanloom_sinks.database import Database
 from spanloom_sinks.dead_letters import TOPIC as DEAD_LETTERS
 from spanloom_sinks.dead_letters import DeadLetters
 from spanloom_sinks.decode import decode
@@ -16,14 +17,7 @@ from spanloom_sinks.metrics import Metrics
 from spanloom_sinks.pending import token
 from spanloom_sinks.rows.columns import encoded
 from spanloom_sinks.source import Source
-from spanloom_sinks.store import Store
 from spanloom_sinks.tables import Table
-
-_EXISTING = """
-SELECT offset, position FROM spans
-WHERE topic_id = {topic_id:String} AND partition = {partition:Int32} AND offset BETWEEN {first:Int64} AND {last:Int64}
-  AND log_time BETWEEN fromUnixTimestamp64Milli({since:Int64}) AND fromUnixTimestamp64Milli({until:Int64})
-"""
 
 
 class Writer:
@@ -31,7 +25,7 @@ class Writer:
 
     def __init__(
         self,
-        store: Store,
+        store: Database,
         tables: Mapping[str, tuple[Table, ...]],
         letters: DeadLetters,
         metrics: Metrics,
@@ -80,20 +74,7 @@ class Writer:
     def _missing(self, block: Block, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows that are not in `spans`: after a long pause its log of tokens may have forgotten the block."""
         times = [log_time for _, log_time, _ in block.messages]
-        existing = self._store.query(
-            _EXISTING,
-            topic_id=block.source.topic_id,
-            partition=block.source.partition,
-            first=block.first,
-            last=block.last,
-            since=min(times),
-            until=max(times),
-        )
+        existing = self._store.existing(block.source, block.first, block.last, min(times), max(times))
         if existing.is_empty():
             return rows
-        return rows.join(
-            existing.cast({"offset": pl.Int64, "position": pl.UInt32}),
-            on=["offset", "position"],
-            how="anti",
-            maintain_order="left",
-        )
+        return rows.join(existing, on=["offset", "position"], how="anti", maintain_order="left")

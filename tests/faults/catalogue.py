@@ -63,4 +63,6 @@ FAULTS = (
     Fault("bounds", "broker-away", inputs.broker_away),
     Fault("43", "rebalances", topology.rebalances),
     Fault("44", "more-partitions", topology.more_partitions),
+    Fault("45", "topic-made-anew", topology.made_anew),
+    Fault("46", "past-retention", topology.past_retention),
 )

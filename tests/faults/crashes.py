@@ -25,7 +25,7 @@ STOP_S = 10.0
 def kill(stage: Stage, rnd: random.Random, victims: Sequence[str], kills: int) -> None:
     """1, 3, 4: kill -9 of all `victims` at once, several times at random moments, ready or not."""
     for _ in range(kills):
-        stage.run(rnd.uniform(0.2, 6))
+        stage.run(rnd.uniform(0.2, 4))
         for victim in victims:
             stage.children.kill(victim)
 

@@ -3,53 +3,61 @@
 from confluent_kafka import Consumer, TopicPartition
 from spanloom_processors.core.alerts.engine import Engine
 from spanloom_processors.core.alerts.rules import parse
+from spanloom_schemas import codec
 from spanloom_schemas.frames.splice import decode
 from spanloom_stack.demo.pager import Pager
 
 from tests.faults.stage import RULES
 
 AT_ONCE = 500
+Identity = tuple[str, str]
+"""Rule and identity: the alert's rule, group and start. Who pages people knows an alert that is said again by it."""
 
 
 def doubled(bootstrap: str, pager: Pager) -> tuple[int, list[str]]:
-    """How many pages there was no reason for, and a line for each of them and for each that never came.
+    """How many pages there was no reason for, and a line for each of them and for each alert that was never told.
 
-    An alert said again under its identity is the same page: Alertmanager and PagerDuty know it by that.
+    An alert that was over before anybody could be told is told as over, which pages nobody.
     """
-    due, paged = _due(bootstrap), _paged(pager)
-    return len(paged - due), [
-        *(f"paged without a reason: {' '.join(one)}" for one in sorted(paged - due)),
-        *(f"never paged: {' '.join(one)}" for one in sorted(due - paged)),
+    due, arrivals = _due(bootstrap), list(pager.arrivals)
+    told = {(one.alert.labels["alertname"], one.alert.annotations["identity"]) for one in arrivals}
+    paged = {(one.alert.labels["alertname"], one.alert.annotations["identity"]) for one in arrivals if one.firing}
+    recorded = _recorded(bootstrap)
+    return len(paged - due.keys()), [
+        *(f"paged without a reason: {one}, recorded as {recorded.get(one)}" for one in sorted(paged - due.keys())),
+        *(f"never told: {due[one]}, recorded as {recorded.get(one)}" for one in sorted(due.keys() - told)),
     ]
 
 
-def _due(bootstrap: str) -> set[tuple[str, str]]:
+def _due(bootstrap: str) -> dict[Identity, str]:
     engine = Engine(parse(RULES.read_text()))
     engine.restore([], [])
-    messages = _panes(bootstrap)
-    alerts = []
+    messages = _read(bootstrap, "llm.panes")
+    due: dict[Identity, str] = {}
     for begin in range(0, len(messages), AT_ONCE):
         decoded = decode("pane_batch", messages[begin : begin + AT_ONCE])
-        alerts += engine.fold(decoded.headers, decoded.rows)
-    return {(alert["rule"], alert["identity"]) for alert in alerts if alert["state"] == "firing"}
+        for alert in engine.fold(decoded.headers, decoded.rows):
+            if alert["state"] == "firing":
+                due.setdefault((alert["rule"], alert["identity"]), str(dict(alert)))
+    return due
 
 
-def _paged(pager: Pager) -> set[tuple[str, str]]:
-    return {
-        (one.alert.labels["alertname"], one.alert.annotations["identity"]) for one in list(pager.arrivals) if one.firing
-    }
+def _recorded(bootstrap: str) -> dict[Identity, str]:
+    records = [codec.decode(value)[2] for _, _, value in _read(bootstrap, "llm.alerts") if value]
+    return {(record["rule"], record["identity"]): str(record) for record in records}
 
 
-def _panes(bootstrap: str) -> list[tuple[int, int, bytes]]:
+def _read(bootstrap: str, topic: str) -> list[tuple[int, int, bytes]]:
+    """All of partition 0 of a topic that no transaction writes to."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "pages", "enable.auto.commit": False})
     try:
-        low, high = consumer.get_watermark_offsets(TopicPartition("llm.panes", 0), timeout=20)
-        consumer.assign([TopicPartition("llm.panes", 0, low)])
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=20)
+        consumer.assign([TopicPartition(topic, 0, low)])
         found: list[tuple[int, int, bytes]] = []
-        while not found or found[-1][0] < high - 1:
+        while low < high and (not found or found[-1][0] < high - 1):
             for message in consumer.consume(1000, 1.0):
                 if message.error() is None:
                     found.append((message.offset(), message.timestamp()[1], message.value()))
-        return [message for message in found if message[0] < high]
+        return found
     finally:
         consumer.close()

@@ -50,9 +50,9 @@ def replaced_sink(stage: Stage, rnd: random.Random) -> None:
     """10: frozen between its mark and its insert while another sink of its place takes over, then woken."""
     stage.children.arm("sink", SPANLOOM_FAULT=f"sink.after_pending:3:{SESSION_S + 5:.0f}")
     stage.run(rnd.uniform(4, 6))
-    before = stage.children.child("sink").process
+    before, service = stage.children.child("sink").process, stage.children.service("sink")
     stage.children.abandon("sink")
-    stage.children.start(stage.children.service("sink"))
+    stage.children.start(service)
     stage.until(lambda: before.poll() is not None, 60, "the replaced sink ends by itself")
 
 

@@ -24,6 +24,8 @@ from urllib3.exceptions import HTTPError
 
 from tests.faults.children import Children
 from tests.faults.proxy import Proxy
+from tests.oracle.spans import Logged
+from tests.oracle.truth import Place
 
 for talkative in ("clickhouse_connect", "urllib3"):  # an engine that is away is what these tests are about
     logging.getLogger(talkative).setLevel(logging.CRITICAL)
@@ -89,6 +91,10 @@ class Stage:
         """of all loads that have ended"""
         self.strangers: set[str] = set()
         """services whose spans a fault itself writes"""
+        self.former: dict[Place, list[Logged]] = {}
+        """what the broker had and has no more: a deleted topic, messages past retention"""
+        self.trimmed: dict[Place, int] = {}
+        """where logs begin since retention took what nobody had read"""
 
     @property
     def bootstrap(self) -> str:

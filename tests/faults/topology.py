@@ -2,12 +2,14 @@
 
 import random
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from spanloom_schemas import topics
 
 from tests.faults.crashes import worker
 from tests.faults.stage import Stage
+from tests.faults.verdict import rested
+from tests.oracle.produced import logs
 
 SPANS = "llm.spans"
 
@@ -28,41 +30,40 @@ def rebalances(stage: Stage, rnd: random.Random, times: int = 6) -> None:
 
 
 def more_partitions(stage: Stage, rnd: random.Random) -> None:
-    """44: llm.spans and llm.traces get more partitions while all of it runs."""
+    """44: llm.spans and llm.traces get more partitions while all of it runs; new producers use them at once."""
     grown = topics.load()[SPANS].partitions + 2
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
     for done in admin.create_partitions([NewPartitions(name, grown) for name in (SPANS, "llm.traces")]).values():
         done.result(20)
-    stage.run(5)
+    stage.load(rnd.randrange(1000, 2000), producers=1)
+    places = "SELECT uniqExact(partition) FROM spans"
+    stage.until(lambda: stage.ask(places) == [(grown,)], 120, "the new partitions are read")
 
 
 def made_anew(stage: Stage, rnd: random.Random) -> None:
-    """45: all of the line's topics are deleted and made anew, between two loads: offsets begin at 0 again."""
+    """45: llm.spans is deleted and made anew between two loads, while all of it runs: offsets begin at 0 again."""
+    stage.unload()
+    assert (verdict := rested(stage, idle=0)).good, verdict
+    stage.former |= logs(stage.bootstrap)
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
-    for done in admin.delete_topics(list(topics.load())).values():
-        done.result(20)
-    stage.until(
-        lambda: not set(topics.load()) & set(admin.list_topics(timeout=10).topics), 60, "the old topics are gone"
-    )
-    new = [NewTopic(topic.name, topic.partitions, 1, config=topic.config()) for topic in topics.load().values()]
-    for done in admin.create_topics(new).values():
-        done.result(20)
+    admin.delete_topics([SPANS])[SPANS].result(20)
+    stage.until(lambda: SPANS not in admin.list_topics(timeout=10).topics, 60, "the old topic is gone")
+    topic = topics.load()[SPANS]
+    admin.create_topics([NewTopic(SPANS, topic.partitions, 1, config=topic.config())])[SPANS].result(20)
+    stage.load(rnd.randrange(1000, 2000))
 
 
-def past_retention(stage: Stage, rnd: random.Random, seconds: float = 6) -> int:
-    """46: processor and sink are down while the broker removes what they had not read; returns how many spans."""
+def past_retention(stage: Stage, rnd: random.Random, seconds: float = 8, kept: int = 10) -> None:
+    """46: processor and sink are down while the broker removes what they had not read, but for the last messages."""
     for name in ("processor-1", "sink"):
         stage.children.hold(name)
     stage.run(seconds)
+    stage.former |= logs(stage.bootstrap)
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
-    places = [TopicPartition(SPANS, number) for number in range(topics.load()[SPANS].partitions)]
-    consumer = Consumer({"bootstrap.servers": stage.bootstrap, "group.id": "retention"})
-    for place in places:
-        _, high = consumer.get_watermark_offsets(place, timeout=20)
-        place.offset = max(0, high - 5)
-    consumer.close()
-    for done in admin.delete_records(places).values():
+    trimmed = {place: log[-kept].offset for place, log in stage.former.items() if len(log) > kept}
+    asked = [TopicPartition(SPANS, place.partition, offset) for place, offset in trimmed.items()]
+    for done in admin.delete_records(asked).values():
         done.result(20)
+    stage.trimmed = trimmed
     for name in ("processor-1", "sink"):
         stage.children.let_up(name)
-    return 0

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,10 +55,13 @@ class Pane:
     """by (name, "count") and (name, "sum"), sums in millionths"""
     block_reasons: Counter[str] = field(default_factory=Counter)
     worst: dict[str, list[tuple[int, str, str]]] = field(default_factory=lambda: defaultdict(list))
-    """by reason (-value, span id, trace id) of every span it applies to; the table keeps the first WORST"""
+    """by reason (-value, span id, trace id) of the WORST spans it applies to"""
+    members: list[tuple[Span, list[tuple[str, float]], str | None]] = field(default_factory=list)
+    """what `add` was given, in the order of the log"""
 
     def add(self, span: Span, scores: list[tuple[str, float]], reason: str | None) -> None:
         """Count a span, with its scores and block reason by the names that the pane gives them."""
+        self.members.append((span, scores, reason))
         self.sums.update(
             spans=1,
             errors=span.error,
@@ -105,14 +108,24 @@ class Pane:
         for why, ranked in other.worst.items():
             self.worst[why] = sorted([*self.worst[why], *ranked])[:WORST]
 
+    def prefix(self, spans: int) -> "Pane":
+        """The pane as it was when it held so many spans."""
+        pane = Pane()
+        for member in self.members[:spans]:
+            pane.add(*member)
+        pane.settle()
+        return pane
+
     def settle(self) -> None:
         """Sort the latencies."""
         for latency in LATENCIES:
             getattr(self, latency).sort()
 
 
-def of_partition(spans: Iterable[Span], caps: Caps) -> tuple[dict[PaneKey, Pane], dict[LateKey, Pane]]:
-    """Panes and late rows of the copies of spans in one partition's log, in its order."""
+def of_partition(
+    spans: Iterable[Span], caps_at: Callable[[int], Caps]
+) -> tuple[dict[PaneKey, Pane], dict[LateKey, Pane]]:
+    """Panes and late rows of the copies of spans in one partition's log, in its order; `caps_at` a pane's start."""
     panes: dict[PaneKey, Pane] = {}
     late: dict[LateKey, Pane] = {}
     held: set[tuple[int, str, str]] = set()
@@ -126,6 +139,7 @@ def of_partition(spans: Iterable[Span], caps: Caps) -> tuple[dict[PaneKey, Pane]
             continue
         if (span.pane, span.trace_id, span.span_id) in held:
             continue
+        caps = caps_at(span.pane)
         held.add((span.pane, span.trace_id, span.span_id))
         key = span.key if _admitted(keys[span.pane], span.key, caps.keys) else _other(span.key)
         keys[span.pane].add(key)

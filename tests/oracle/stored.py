@@ -1,6 +1,6 @@
 """A live ClickHouse database against the truth: each difference a line that says where and what."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
@@ -9,6 +9,8 @@ from tests.oracle.panes import LATENCIES, SUMS, LateKey, Pane, PaneKey
 from tests.oracle.spans import SEGMENTS, TOKENS, Key, Span
 from tests.oracle.truth import Truth
 
+Rows = Sequence[Sequence[Any]]
+"""What one of the queries below answers."""
 FEW = 10
 """Lines a table; the rest is a number."""
 HUGE = 100_000
@@ -52,7 +54,7 @@ SELECT producer, epoch, produced, stored, mapKeys(dropped), mapValues(dropped),
     recovered, duplicates, gaps, missing, tail
 FROM ledger
 """
-DEAD = "SELECT topic_id, partition, offset FROM dead_letters FINAL WHERE topic = 'llm.spans' AND stage = {stage:String}"
+DEAD = "SELECT stage, topic_id, partition, offset FROM dead_letters FINAL WHERE topic = 'llm.spans'"
 
 
 def differences(client: Client, truth: Truth) -> list[str]:
@@ -60,20 +62,23 @@ def differences(client: Client, truth: Truth) -> list[str]:
 
     Processors and sink must have read all of the log, and traces and roll-ups have come to rest.
     """
+
+    def rows(sql: str) -> Rows:
+        return client.query(sql).result_rows
+
     return [
-        *_few("spans", spans(client, truth)),
-        *_few("traces", traces(client, truth)),
-        *_few("panes", panes(client, truth)),
-        *_few("panes_1m", roll_up(client, "panes_1m", truth.minutes)),
-        *_few("panes_1h", roll_up(client, "panes_1h", truth.hours)),
-        *_few("ledger", ledger(client, truth)),
-        *_few("dead_letters", dead_letters(client, truth)),
+        *_few("spans", spans(rows(SPANS), truth)),
+        *_few("traces", traces(rows(TRACES), truth)),
+        *_few("panes", panes(rows(PANES), truth)),
+        *_few("panes_1m", roll_up(rows(ROLL_UP.format(table="panes_1m")), truth.minutes)),
+        *_few("panes_1h", roll_up(rows(ROLL_UP.format(table="panes_1h")), truth.hours)),
+        *_few("ledger", ledger(rows(LEDGER), truth)),
+        *_few("dead_letters", dead_letters(rows(DEAD), truth)),
     ]
 
 
-def spans(client: Client, truth: Truth) -> Iterator[str]:
-    """Differences of the table `spans`."""
-    found = client.query(SPANS).result_rows
+def spans(found: Rows, truth: Truth) -> Iterator[str]:
+    """Differences of the table `spans`, read by SPANS."""
     rows = _by(found, lambda row: tuple(row[:4]))
     if len(rows) < len(found):
         yield f"{len(found) - len(rows)} spans stand in more than one row"
@@ -82,9 +87,9 @@ def spans(client: Client, truth: Truth) -> Iterator[str]:
         yield from _facts(f"span {key[0]}/{key[1]}", _SPAN, rows[key][4:], _span(truth.spans[key]))
 
 
-def traces(client: Client, truth: Truth) -> Iterator[str]:
-    """Differences of the view `trace_summaries`."""
-    found = [row for row in client.query(TRACES).result_rows if not _is_huge(truth, row[0])]
+def traces(rows_read: Rows, truth: Truth) -> Iterator[str]:
+    """Differences of the view `trace_summaries`, read by TRACES."""
+    found = [row for row in rows_read if not _is_huge(truth, row[0])]
     rows = _by(found, lambda row: row[0])
     if len(rows) < len(found):
         yield f"{len(found) - len(rows)} traces stand in more than one row"
@@ -104,10 +109,10 @@ def _is_huge(truth: Truth, trace_id: str) -> bool:
     return trace_id in truth.traces and truth.traces[trace_id].sums["spans"] > HUGE
 
 
-def panes(client: Client, truth: Truth) -> Iterator[str]:
-    """Differences of the table `panes`: panes proper, and late rows."""
+def panes(found: Rows, truth: Truth) -> Iterator[str]:
+    """Differences of the table `panes`, panes proper and late rows, read by PANES."""
     rows: dict[PaneKey | LateKey, Any] = {}
-    for topic_id, partition, start, late_offset, *rest in client.query(PANES).result_rows:
+    for topic_id, partition, start, late_offset, *rest in found:
         place = topic_id, partition, start, Key(*rest[:10])
         rows[PaneKey(*place) if late_offset < 0 else LateKey(*place, late_offset)] = rest[10:]
     told: dict[PaneKey | LateKey, Pane] = {**truth.panes, **truth.late}
@@ -116,17 +121,17 @@ def panes(client: Client, truth: Truth) -> Iterator[str]:
         yield from pane_differences(_named(key), rows[key], told[key])
 
 
-def roll_up(client: Client, table: str, told: Mapping[tuple[int, Key], Pane]) -> Iterator[str]:
-    """Differences of `panes_1m` or `panes_1h`."""
-    rows = {(row[0], Key(*row[1:11])): row[11:] for row in client.query(ROLL_UP.format(table=table)).result_rows}
+def roll_up(found: Rows, told: Mapping[tuple[int, Key], Pane]) -> Iterator[str]:
+    """Differences of `panes_1m` or `panes_1h`, read by ROLL_UP."""
+    rows = {(row[0], Key(*row[1:11])): row[11:] for row in found}
     yield from _keys("window", rows, told, lambda key: f"{key[0]} of {_key(key[1])}")
     for key in rows.keys() & told.keys():
         yield from pane_differences(f"window {key[0]} of {_key(key[1])}", rows[key], told[key])
 
 
-def ledger(client: Client, truth: Truth) -> Iterator[str]:
-    """Differences of the view `ledger`."""
-    rows = _by(client.query(LEDGER).result_rows, lambda row: (row[0], row[1]))
+def ledger(found: Rows, truth: Truth) -> Iterator[str]:
+    """Differences of the view `ledger`, read by LEDGER."""
+    rows = _by(found, lambda row: (row[0], row[1]))
     yield from _keys("epoch", rows, truth.ledger, lambda key: f"{key[0]}/{key[1]}")
     names = ("produced", "stored", "dropped", "recovered", "duplicates", "gaps", "missing", "tail")
     for key in rows.keys() & truth.ledger.keys():
@@ -138,11 +143,10 @@ def ledger(client: Client, truth: Truth) -> Iterator[str]:
         yield from _facts(f"epoch {key[0]}/{key[1]}", names, row, told)
 
 
-def dead_letters(client: Client, truth: Truth) -> Iterator[str]:
-    """Differences of the table `dead_letters`: what neither stage could read, each once a stage."""
-    for stage in ("processor", "sink"):
-        rows = {tuple(row) for row in client.query(DEAD, parameters={"stage": stage}).result_rows}
-        yield from _keys(f"dead letter of the {stage}", rows, truth.unreadable, str)
+def dead_letters(found: Rows, truth: Truth) -> Iterator[str]:
+    """Differences of the table `dead_letters`, what neither stage could read, each once a stage, read by DEAD."""
+    due = {(stage, *place) for place in truth.unreadable for stage in ("processor", "sink")}
+    yield from _keys("dead letter of the", {tuple(row) for row in found}, due, lambda key: f"{key[0]} about {key[1:]}")
 
 
 def pane_differences(what: str, row: Any, pane: Pane) -> Iterator[str]:

@@ -19,13 +19,13 @@ from spanloom_schemas.prices.book import Book
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks import migrate
 from spanloom_sinks.amendments import Amendments
+from spanloom_sinks.database import ClickHouse
 from spanloom_sinks.decode import decode as decode_for_sink
 from spanloom_sinks.lane import Lane
 from spanloom_sinks.metrics import Metrics
 from spanloom_sinks.rollups import Rollups
 from spanloom_sinks.settings import RetentionSettings
 from spanloom_sinks.source import Source
-from spanloom_sinks.store import Store
 from spanloom_sinks.tables import tables
 
 from tests.oracle.spans import Logged
@@ -117,7 +117,7 @@ def live(clickhouse: str, made: Any, book: Book) -> Iterator[tuple[Client, Truth
     settings = ClickHouseSettings(clickhouse_url=clickhouse, clickhouse_database=DATABASE)
     migrate.apply(settings, RetentionSettings(**dict.fromkeys(RetentionSettings.__struct_fields__, 20_000)))
     log, logged = wild(made, random.Random(3))
-    store = Store(settings)
+    store = ClickHouse(settings)
     fill(store, log, book)
     client = clickhouse_connect.get_client(dsn=clickhouse, database=DATABASE, autogenerate_session_id=False)
     yield client, truth_of({Place("topic", 0): logged}, book)
@@ -125,7 +125,7 @@ def live(clickhouse: str, made: Any, book: Book) -> Iterator[tuple[Client, Truth
     store.close()
 
 
-def fill(store: Store, log: Log, book: Book) -> None:
+def fill(store: ClickHouse, log: Log, book: Book) -> None:
     rollups = Rollups(store, lambda *_: True)
     amendments = Amendments(store, Stored(), Metrics())  # type: ignore[arg-type]
     said = {"llm.spans": [value for _, _, value in log], **messages_of(log, book)}

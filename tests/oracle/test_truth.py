@@ -21,7 +21,7 @@ def book() -> Book:
 
 def told(book: Book, *messages: tuple[int, Any], caps: Caps = Caps()) -> Truth:  # noqa: B008
     log = [Logged(offset, T0 + at, batch) for offset, (at, batch) in enumerate(messages)]
-    return truth_of({HERE: log}, book, caps)
+    return truth_of({HERE: log}, book, lambda start: caps)
 
 
 def test_a_span_sent_twice_is_one_span_one_in_its_pane_and_one_in_its_trace(made: Any, book: Book) -> None:

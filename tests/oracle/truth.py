@@ -4,7 +4,7 @@ Plain Python, span by span, written from the rules and not from the code that it
 codec and the price book's data, nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -44,13 +44,18 @@ class Truth:
     """messages that must be dead letters: topic id, partition, offset"""
 
 
-def truth_of(logs: Mapping[Place, Sequence[Logged]], book: Book, caps: Caps = Caps()) -> Truth:  # noqa: B008
-    """What the tables must hold once all of these logs have been read by processors and sink."""
+def truth_of(
+    logs: Mapping[Place, Sequence[Logged]], book: Book, caps_at: Callable[[int], Caps] = lambda start: Caps()
+) -> Truth:
+    """What the tables must hold once all of these logs have been read by processors and sink.
+
+    `caps_at`: what a pane that starts then (epoch ms) holds at most.
+    """
     truth = Truth()
     copies: list[Span] = []
     for place, messages in logs.items():
         own = list(spans.read(*place, list(messages), book))
-        on_time, late = panes.of_partition(own, caps)
+        on_time, late = panes.of_partition(own, caps_at)
         truth.panes |= on_time
         truth.late |= late
         truth.unreadable |= {(*place, message.offset) for message in messages if message.batch is None}

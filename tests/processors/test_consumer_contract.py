@@ -13,9 +13,11 @@ from types import SimpleNamespace
 
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import TopicPartition as KafkaTopicPartition
+from confluent_kafka.admin import NewTopic
 from faust.types import TP
 from spanloom_processors import app as faust_app
 from spanloom_processors.commits import Point
+from spanloom_processors.consumer import MadeAnew
 from spanloom_processors.settings import ProcessorSettings
 
 WORKER = Path(__file__).with_name("declaring_worker.py")
@@ -278,3 +280,32 @@ def test_workers_that_join_and_leave_hand_partitions_over_at_the_declared_offset
         assert first_read(first.said) == dict.fromkeys(range(4), 47)
         taken = [line["assigned"] for line in first.said if "assigned" in line][-1]
         assert {tuple(point) for point in taken.values()} == {(47, "safe=47")}
+
+
+def test_a_topic_made_anew_is_never_read_on_as_the_old_one(kafka, admin, make_topic, produce):
+    """The group notices, and it is assigned anew under the new id; or the offsets do, and the process is to end."""
+    topic = make_topic(1)
+    produce(topic, 0, [b"old"] * 20)
+
+    async def main() -> None:
+        async with running(kafka, topic, f"g-{topic}") as worker:
+            await until(lambda: worker.events)
+            await asyncio.to_thread(make_anew, admin, topic)
+            await asyncio.to_thread(produce, topic, 0, [b"new"] * 3)
+            await until(lambda: worker.app.crash_reason or len(ids(worker)) == 2, 60)
+            if worker.app.crash_reason:
+                assert isinstance(worker.app.crash_reason, MadeAnew)
+                assert len(worker.events) == 1
+
+    asyncio.run(main())
+
+
+def ids(worker) -> set[str]:
+    return {found.topic_id for partitions in worker.owner.assignments for found in partitions.values()}
+
+
+def make_anew(admin, topic: str) -> None:
+    admin.delete_topics([topic])[topic].result(20)
+    while topic in admin.list_topics(timeout=10).topics:
+        time.sleep(0.05)
+    admin.create_topics([NewTopic(topic, 1, 1, config={"message.timestamp.type": "LogAppendTime"})])[topic].result(20)

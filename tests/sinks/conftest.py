@@ -20,10 +20,10 @@ from spanloom_schemas.partitioning import partition
 from spanloom_schemas.prices.book import Book
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks import migrate
+from spanloom_sinks.database import ClickHouse
 from spanloom_sinks.decode import decode
 from spanloom_sinks.settings import RetentionSettings
 from spanloom_sinks.source import Source
-from spanloom_sinks.store import Store
 from spanloom_sinks.tables import tables
 
 _numbers = itertools.count()
@@ -82,8 +82,8 @@ def database(clickhouse: str) -> ClickHouseSettings:
 
 
 @pytest.fixture(scope="session")
-def store(database: ClickHouseSettings) -> Iterator[Store]:
-    opened = Store(database)
+def store(database: ClickHouseSettings) -> Iterator[ClickHouse]:
+    opened = ClickHouse(database)
     yield opened
     opened.close()
 
@@ -92,7 +92,7 @@ Fill = Callable[..., dict[str, pl.DataFrame]]
 
 
 @pytest.fixture
-def fill(store: Store, book: Book) -> Fill:
+def fill(store: ClickHouse, book: Book) -> Fill:
     """Write messages into the tables of their topic without Kafka, as from one block; returns the rows by table."""
 
     def write(
@@ -111,15 +111,21 @@ def fill(store: Store, book: Book) -> Fill:
 
 @pytest.fixture(scope="session")
 def produce(kafka: str) -> Callable[[str, list[bytes], str | None], None]:
-    """Send values and wait; all topics are there. With a trace id, to its partition."""
+    """Send values and wait; all topics are there. With a trace id, to its partition. `make_anew` does so to a topic."""
     admin = AdminClient({"bootstrap.servers": kafka})
-    missing = [t for t in topics.load().values() if t.name not in admin.list_topics(timeout=10).topics]
-    for made in (
-        admin.create_topics([NewTopic(t.name, t.partitions, 1, config=t.config()) for t in missing]).values()
-        if missing
-        else ()
-    ):
-        made.result(20)
+
+    def make(names: set[str]) -> None:
+        new = [NewTopic(t.name, t.partitions, 1, config=t.config()) for t in topics.load().values() if t.name in names]
+        for made in (admin.create_topics(new) if new else {}).values():
+            made.result(20)
+
+    def make_anew(name: str) -> None:
+        admin.delete_topics([name])[name].result(20)
+        while name in admin.list_topics(timeout=10).topics:
+            time.sleep(0.05)
+        make({name})
+
+    make(topics.load().keys() - admin.list_topics(timeout=10).topics.keys())
     producer = Producer({"bootstrap.servers": kafka, "linger.ms": 1})
 
     def send(topic: str, values: list[bytes], trace_id: str | None = None) -> None:
@@ -128,6 +134,7 @@ def produce(kafka: str) -> Callable[[str, list[bytes], str | None], None]:
             producer.produce(topic, value, **to)
         assert producer.flush(20) == 0
 
+    send.make_anew = make_anew
     return send
 
 

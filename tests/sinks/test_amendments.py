@@ -127,6 +127,17 @@ def test_a_trace_sent_twice_counts_once(store, fill, tell, amendments, derived, 
     assert [spans for spans, *_ in summary(store, trace_id)] == [2]
 
 
+def test_feedback_outside_of_its_segments_time_is_not_forgotten(store, fill, tell, amendments, derived, traffic):
+    trace_id, first, second = one_trace(traffic)
+    later = traffic.span(trace_id=trace_id, parent_id=None, kind="feedback", start=0, end=(NOW + 90_000) * 10**6)
+    feedback = (2, NOW, traffic.encoded([later], sequence=3))
+    fill("llm.spans", [first, second, feedback])
+    tell(derived([first, feedback]), 0)
+    tell(derived([second]), 1)
+    amendments.turn(now=100.0)
+    assert [spans for spans, *_ in summary(store, trace_id)] == [3]
+
+
 def test_told_again_after_a_crash_an_amended_trace_stays_amended(store, fill, tell, amendments, derived, traffic):
     trace_id, first, second = one_trace(traffic)
     fill("llm.spans", [first, second])

@@ -66,3 +66,35 @@ def test_a_sink_that_is_asked_to_stop_has_committed_what_it_wrote(start_sink, st
     eventually(lambda: counts(store, producer)[0] == 1, sink.log.read_text)
     assert sink.stop() == 0
     assert "sink: " not in sink.log.read_text()
+
+
+def test_a_topic_made_anew_is_never_read_on_as_the_old_one(start_sink, store, produce, traffic, eventually):
+    """Offsets begin at 0 again: taken for the old ones, its first messages would be left out for ever."""
+    producer, trace = traffic.id(4), traffic.id(16)
+
+    def send(sequence, times):
+        span = traffic.span(trace_id=trace)
+        produce("llm.spans", [traffic.encoded([span], producer=producer, sequence=sequence)] * times, trace)
+
+    def said():
+        return counts(store, producer), topic_ids(store, producer), sink.log.read_text()
+
+    send(1, 5)
+    sink = start_sink()
+    sink.wait_ready()
+    eventually(lambda: counts(store, producer)[3] == 5, said)
+    before = topic_ids(store, producer)
+    produce.make_anew("llm.spans")
+    send(2, 3)
+    # The group notices, and the sink goes on; or the offsets do, and it ends with a line that says why.
+    eventually(lambda: counts(store, producer)[3] == 8 or sink.process.poll() is not None, said)
+    if sink.process.poll() is not None:
+        assert "begins again at 0" in sink.log.read_text()
+        sink = start_sink()
+    eventually(lambda: counts(store, producer)[3] == 8, said)
+    assert len(topic_ids(store, producer) - before) == 1
+
+
+def topic_ids(store, producer):
+    found = store.query("SELECT DISTINCT topic_id FROM batches WHERE producer = {p:String}", p=producer)
+    return set(found["topic_id"])

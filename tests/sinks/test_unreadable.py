@@ -61,8 +61,10 @@ def test_a_batch_that_cannot_be_unfolded_is_one_dead_letter_and_its_partition_mo
         return found.rows()
 
     eventually(lambda: letters() and letters()[-1][0] == last - 1, letters)
-    assert {reason for _, reason, _ in letters()} == {"too_large"}
-    assert f"offsets {first + 1} to " in letters()[0][2]
+    # The producer may have cut off a batch that is no bomb: zeros, and none of ours.
+    found = [(reason, error) for _, reason, error in letters()]
+    assert "too_large" in {reason for reason, _ in found} <= {"too_large", "not_framed"}
+    assert any(error.startswith("a compressed batch, offsets ") for _, error in found)
     assert "sink: " not in sink.log.read_text()
     assert sink.stop() == 0
 

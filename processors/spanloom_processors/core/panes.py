@@ -13,7 +13,7 @@ import polars as pl
 from spanloom_processors.core import aggregate
 from spanloom_processors.core.bounds import Bounds
 from spanloom_processors.core.clock import PANE_MS
-from spanloom_processors.core.revisions import Revision, revision_at
+from spanloom_processors.core.revisions import Revision, in_effect, revision_at
 
 DIMENSIONS = {
     "environment": pl.String,
@@ -180,7 +180,7 @@ class Panes:
         if late_offset is not None:
             return self._new_group(start, key, late_offset)
         groups = self._groups.setdefault(start, {})
-        if key not in groups and len(groups) >= self._bounds.pane_keys:
+        if key not in groups and len(groups) >= self._bounds_at(start).pane_keys:
             self.overflow["pane_keys"] += size
             key = tuple(OTHER if isinstance(value, str) else value for value in key)
         if key not in groups:
@@ -209,9 +209,17 @@ class Panes:
 
     def _admits(self, fact: str, start: int, name: str) -> bool:
         names = self._labels.setdefault((start, fact), set())
-        if name not in names and len(names) < self._bounds.pane_labels:
+        if name not in names and len(names) < self._bounds_at(start).pane_labels:
             names.add(name)
         return name in names
+
+    def _bounds_at(self, start: int) -> Bounds:
+        own = in_effect(start, self._revisions)
+        keys, labels = own.pane_keys, own.pane_labels
+        return self._bounds._replace(
+            pane_keys=self._bounds.pane_keys if keys is None else keys,
+            pane_labels=self._bounds.pane_labels if labels is None else labels,
+        )
 
     def _merge(self) -> None:
         self._wide = [aggregate.add_wide(self._wide)]

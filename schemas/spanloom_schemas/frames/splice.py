@@ -101,8 +101,8 @@ def encode(name: str, header: dict[str, Any], rows: pl.DataFrame, registry: Regi
     except Exception as error:  # fastavro raises whatever the wrong type happens to raise
         raise CodecError("malformed", f"the header is none of a {name}: {error}") from error
     container = BytesIO()
-    own = rows.select(pl.col(column).cast(kind) for column, kind in item_columns(name).items())
-    own.rechunk().write_avro(container)  # polars panics where two columns are cut into chunks at different rows
+    items = rows.select(pl.col(column).cast(kind) for column, kind in item_columns(name).items())
+    items.rechunk().write_avro(container)  # polars panics where columns are cut into chunks differently
     for count, block in layout.blocks(container.getvalue()):
         if count == 0:  # a frame without rows has one empty block, which in an array would be its end
             continue

@@ -1,0 +1,98 @@
+"""The tables as the sink knows them: rows in, and the few questions that exactness needs, each by name.
+
+`testing.MemoryDatabase` answers the same ones without ClickHouse.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+import polars as pl
+
+from spanloom_sinks import rollup_sql
+from spanloom_sinks.rows import spans
+from spanloom_sinks.source import Source
+from spanloom_sinks.store import Store
+
+RollUp = Literal["panes_1m", "panes_1h"]
+
+_EXISTING = """
+SELECT offset, position FROM spans
+WHERE topic_id = {topic_id:String} AND partition = {partition:Int32} AND offset BETWEEN {first:Int64} AND {last:Int64}
+  AND log_time BETWEEN fromUnixTimestamp64Milli({since:Int64}) AND fromUnixTimestamp64Milli({until:Int64})
+"""
+_SEVERAL = """
+SELECT trace_id FROM traces
+WHERE {condition} GROUP BY trace_id HAVING uniqExact(topic_id, partition, first_offset) > 1
+"""
+_LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND trace_id IN {ids:Array(String)}"
+_EVER = "trace_id IN {ids:Array(String)}"
+_SEGMENTS = """
+SELECT trace_id, topic_id, partition, first_offset, revision, log_clock, log_time, spans
+FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
+"""
+_TEXTS = [name for name in spans.TEXTS if name not in ("input", "output", "input_hash", "output_hash")]
+# The columns are those of the derived span frame, but what people wrote.
+_SPANS = f"""
+SELECT
+    {", ".join(f"nullIf(toString({name}), '') AS {name}" for name in _TEXTS)},
+    {", ".join((*spans.FLAGS, *spans.NUMBERS, "duration", "documents", "scores", "offset", "position"))},
+    toUnixTimestamp64Nano(s.start) AS start, toUnixTimestamp64Nano(s.end) AS end
+FROM spans AS s FINAL
+WHERE trace_id IN {{ids:Array(String)}} AND offset >= {{since:Int64}}
+SETTINGS use_skip_indexes_if_final = 1
+"""
+_STATEMENTS = {"panes_1m": rollup_sql.minutes, "panes_1h": rollup_sql.hours}
+
+
+class Database(Protocol):
+    """The tables. Every call raises StoreError where the answer is not known; call again then."""
+
+    def insert(self, table: str, rows: pl.DataFrame, token: str | None = None) -> None:
+        """Insert `rows` (columns by name); a second insert with the same token changes nothing."""
+
+    def existing(self, source: Source, first: int, last: int, since: int, until: int) -> pl.DataFrame:
+        """Of a source's messages `first` to `last`, logged from `since` to `until` (epoch ms), the rows that `spans`
+        has: `offset`, `position`.
+        """
+
+    def several(self, ids: Sequence[str], *, lately: bool) -> pl.DataFrame:
+        """Those of the traces (`trace_id`) that stand in several segments; `lately`: told within the last hour."""
+
+    def segments(self, ids: Sequence[str]) -> pl.DataFrame:
+        """The segments of traces: their keys, `revision`, `log_clock`, `log_time`, `spans`."""
+
+    def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
+        """The spans of traces, each once, as a derived span frame; none is in a message before offset `since`."""
+
+    def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
+        """Compute windows of a roll-up again from what the other tables hold now."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class ClickHouse(Store):
+    """The tables in a ClickHouse database."""
+
+    def existing(self, source: Source, first: int, last: int, since: int, until: int) -> pl.DataFrame:
+        """As `Database` says."""
+        where = {"topic_id": source.topic_id, "partition": source.partition, "first": first, "last": last}
+        found = self.query(_EXISTING, **where, since=since, until=until)
+        return found.cast({"offset": pl.Int64, "position": pl.UInt32}) if found.height else found
+
+    def several(self, ids: Sequence[str], *, lately: bool) -> pl.DataFrame:
+        """As `Database` says."""
+        return self.query(_SEVERAL.replace("{condition}", _LATELY if lately else _EVER), ids=list(ids))
+
+    def segments(self, ids: Sequence[str]) -> pl.DataFrame:
+        """As `Database` says."""
+        return self.query(_SEGMENTS, ids=list(ids))
+
+    def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
+        """As `Database` says."""
+        return self.query(_SPANS, ids=list(ids), since=since)
+
+    def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
+        """As `Database` says."""
+        self.command(_STATEMENTS[table](windows))

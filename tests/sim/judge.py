@@ -1,0 +1,323 @@
+"""Whether a world that has come to rest holds the truth, and says what it would have said without a crash."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from spanloom_processors.core.alerts.engine import Engine
+from spanloom_processors.core.alerts.records import KEY_COLUMNS
+from spanloom_processors.core.revisions import in_effect
+from spanloom_schemas import codec
+from spanloom_schemas.frames import splice
+from spanloom_schemas.testing import Record
+
+from tests.oracle import ledger, stored
+from tests.oracle.panes import LATENCIES, SUMS, Caps, Key, PaneKey
+from tests.oracle.spans import SEGMENTS, TOKENS, Logged
+from tests.oracle.truth import Place, Truth, truth_of
+from tests.sim.world import ALERTS, HOURS, PANES, SPANS, Processor, SinkProcess, World
+
+ROUNDS = 40
+_COUNTS = [f"{name}_tokens" for name in (*TOKENS, *SEGMENTS)]
+
+
+def settle(world: World) -> Iterator[str]:
+    """Heal everything, let everybody read to the end and be idle; says what does not come to rest."""
+    for process in (*world.workers, *world.sinks):
+        process.crash_at = process.sleep_at = 0
+        world.rejoin(process)
+    for group in (world.workers, world.sinks):
+        if not any(process.body is not None for process in group):
+            group[0].start()
+    world.rebalance()
+    workers = [worker for worker in world.workers if worker.body is not None]
+    _read_all(workers)
+    for worker in workers:
+        worker.skew_ms = 0
+    behind = max([0, *(world.clock.now_ms - worker.now_ms() for worker in workers)])
+    for ms in (behind + 45_000, 15_000, 15_000, 15_000):
+        world.pass_ms(ms)
+        for worker in workers:
+            _read_all([worker])  # the empty fetch that shows idleness
+            worker.beat()
+        _read_all(workers)
+        for worker in workers:
+            worker.commit()
+    sinks = [sink for sink in world.sinks if sink.body is not None]
+    for _ in range(ROUNDS):
+        for sink in sinks:
+            for which in range(len(sink.consumer.lanes)):
+                sink.read(which, 1000)
+            world.pass_ms(6_000)
+            sink.turn()
+        if all(_rests(sink) for sink in sinks):
+            return
+    yield "a sink does not come to rest"
+
+
+def _read_all(workers: Sequence[Processor]) -> None:
+    for worker in workers:
+        for _ in range(2):
+            for which in range(len(worker.body.consumer.handed) if worker.body else 0):
+                worker.read(which, 1000)
+
+
+def _rests(sink: SinkProcess) -> bool:
+    """All is stored, summed up and committed."""
+    return all(lane.committed == (sink.consumer.end(*place), None) for place, lane in sink.consumer.lanes.items())
+
+
+# The truth, and what the tables hold.
+
+
+def truth(world: World) -> Truth:
+    """What the tables must hold of the messages that were not lost with their topic."""
+    logs: dict[Place, list[Logged]] = {
+        Place(world.log.topic_id(SPANS), number): [] for number in range(world.log.partitions(SPANS))
+    }
+    for topic_id, partition, record, batch in world.produced:
+        logs.setdefault(Place(topic_id, partition), []).append(Logged(record.offset, record.log_time, batch))
+    return truth_of(logs, world.book, lambda start: caps_at(world, start))
+
+
+def caps_at(world: World, start: int) -> Caps:
+    """The caps that the announced revisions have for a pane."""
+    own = in_effect(start, world.revisions)
+    assert own.pane_keys is not None
+    assert own.pane_labels is not None
+    return Caps(own.pane_keys, own.pane_labels)
+
+
+def differences(world: World, truth: Truth) -> list[str]:
+    """Where the tables hold other than the truth."""
+    if world.trimmed or world.recreated:
+        return [*doubled(world), *untrue(world, truth)]
+    rows = world.database
+    return [
+        *doubled(world),
+        *stored.spans(span_rows(world), truth),
+        *stored.traces(trace_rows(world), truth),
+        *stored.panes(pane_rows(world), truth),
+        *rolled_up(world, truth),
+        *books(world, truth),
+        *stored.dead_letters(
+            [(row["stage"], row["topic_id"], row["partition"], row["offset"]) for row in rows.final("dead_letters")
+             if row["topic"] == SPANS], truth,
+        ),
+    ]  # fmt: skip
+
+
+def doubled(world: World) -> Iterator[str]:
+    """Rows of `spans` that were inserted twice."""
+    places = Counter(
+        (r["topic_id"], r["partition"], r["offset"], r["position"]) for r in world.database.rows.get("spans", ())
+    )
+    yield from (f"span at {place} was inserted {count} times" for place, count in places.items() if count > 1)
+
+
+def untrue(world: World, truth: Truth) -> Iterator[str]:
+    """Where messages were lost: all that the tables hold must still be the truth of a prefix."""
+    for row in span_rows(world):
+        told = truth.spans.get(tuple(row[:4]))
+        if told is None:
+            yield f"span {row[:4]} was never made"
+    pane_truth: dict[Any, Any] = {**truth.panes, **truth.late}
+    for topic_id, partition, start, late_offset, *rest in pane_rows(world):
+        place = PaneKey(topic_id, partition, start, Key(*rest[:10]))
+        if late_offset >= 0:
+            continue
+        if place not in pane_truth:
+            yield f"pane {place} should not be there"
+            continue
+        spans = rest[10]
+        if spans > pane_truth[place].sums["spans"]:
+            yield f"pane {place} has {spans} spans, more than there are"
+            continue
+        yield from stored.pane_differences(f"pane {place}", rest[10:], pane_truth[place].prefix(spans))
+
+
+def span_rows(world: World) -> list[tuple[Any, ...]]:
+    """The rows of `spans` as `stored.SPANS` has them."""
+    return [
+        (
+            *(r["trace_id"], r["span_id"], r["kind"], r["end"] // 60_000_000_000 * 60),
+            *(r["topic_id"], r["partition"], r["offset"], r["position"], r["log_time"], r["log_clock"]),
+            ("on_time", "late", "future_dated")[r["timeliness"]],
+            *(r["parent_id"], r["name"], r["start"], r["end"], max(0, r["end"] - r["start"])),
+            *(r[name] for name in Key._fields),
+            *(r["error"], r["blocked"], r["block_reason"], *(r[name] for name in _COUNTS), r["cached"]),
+            *(r["usage"] == "estimated", r["ttft"], r["tpot"], r["cost"], r["cost_status"]),
+            *(len(r["documents"]), sum(d["cited"] for d in r["documents"])),
+            *([s["name"] for s in r["scores"]], [s["value"] for s in r["scores"]]),
+        )
+        for r in world.database.final("spans")
+    ]
+
+
+def trace_rows(world: World) -> list[tuple[Any, ...]]:
+    """The rows of `trace_summaries` as `stored.TRACES` has them."""
+    names = ("spans", "errors", "blocks", "cost", "unpriced", "estimated", "cache_hits", "documents", "cited", *_COUNTS)
+    return [
+        (row["trace_id"], row["start"], row["end"], row["reason"], *(row[name] or 0 for name in names))
+        for row in world.database.final("traces")
+        if not row["superseded"]
+    ]
+
+
+def pane_rows(world: World) -> list[tuple[Any, ...]]:
+    """The rows of `panes` as `stored.PANES` has them."""
+    database = world.database
+    late = [row for row in database.final("panes") if row["late_offset"] >= 0]
+    return [
+        (
+            *(row["topic_id"], row["partition"], row["start"], row["late_offset"]),
+            *(row[name] for name in (*Key._fields, *SUMS)),
+            *([bucket[part] for bucket in row[f"{name}_sketch"]] for name in LATENCIES for part in ("index", "count")),
+            *([score[part] for score in row["scores"]] for part in ("name", "count", "sum")),
+            *([block[part] for block in row["block_reasons"]] for part in ("reason", "count")),
+            *([span[part] for span in row["worst"]] for part in ("why", "value", "span_id", "trace_id")),
+        )
+        for row in [*database.whole_panes(), *late]
+    ]
+
+
+def rolled_up(world: World, truth: Truth) -> Iterator[str]:
+    """Differences of the roll-ups: sums, and latencies within the sketch's error."""
+    for table, told in (("panes_1m", truth.minutes), ("panes_1h", truth.hours)):
+        held = {
+            (window, Key(*key)): sums
+            for window, keys in world.database.rolled_up[table].items()
+            for key, sums in keys.items()
+            if sums["spans"]
+        }
+        for key in sorted(held.keys() | told.keys(), key=repr):
+            if key not in held or key not in told:
+                yield f"{table}: window {key} {'is missing' if key in told else 'should not be there'}"
+                continue
+            for name in SUMS:
+                if held[key][name] != told[key].sums[name]:
+                    yield f"{table}: {name} of {key} is {held[key][name]}, should be {told[key].sums[name]}"
+            for name in LATENCIES:
+                sketch = {
+                    part[1]: count for part, count in held[key].items() if isinstance(part, tuple) and part[0] == name
+                }
+                for line in stored.sketch_differences(name, sketch, getattr(told[key], name)):
+                    yield f"{table}: {key}: {line}"
+
+
+def books(world: World, truth: Truth) -> Iterator[str]:
+    """Differences of the ledger."""
+    batches = [
+        {**row, "dropped": row["dropped_items"], "spans": [None] * row["spans"]}
+        for row in world.database.final("batches")
+    ]
+    held = ledger.of_batches(batches)
+    for life in held.keys() | truth.ledger.keys():
+        if held.get(life) != truth.ledger.get(life):
+            yield f"the ledger has {held.get(life)} of {life}, should have {truth.ledger.get(life)}"
+
+
+# What it would have said without a crash.
+
+
+def calm(world: World) -> World:
+    """A world in which nothing happens but that the same messages came, are read and stored."""
+    other = World(world.log.partitions(SPANS), world.book, world.rules)
+    other.revisions = world.revisions
+    for _, partition, record, batch in world.produced:
+        other.clock.now_ms = record.log_time
+        value = other.log.append(SPANS, partition, record.value)
+        other.produced.append((other.log.topic_id(SPANS), partition, value, batch))
+    other.clock.now_ms, other.elapsed_ms = world.clock.now_ms, world.elapsed_ms
+    list(settle(other))
+    return other
+
+
+def disagreements(world: World, other: World) -> Iterator[str]:
+    """Where the tables of two worlds differ, but for what says when and how it was emitted."""
+    for table, what in (("spans", _same_span), ("batches", _same), ("panes", _same_pane), ("traces", _same_trace)):
+        mine, theirs = (Counter(map(what, _final(each, table))) for each in (world, other))
+        yield from (f"{table}: only after crashes there is {row[:300]}" for row in mine - theirs)
+        yield from (f"{table}: only without crashes there is {row[:300]}" for row in theirs - mine)
+    if world.database.rolled_up != other.database.rolled_up:
+        mine, theirs = (
+            Counter(
+                f"{table} {window} {key} {sorted(sums.items(), key=repr)}"
+                for table, windows in each.database.rolled_up.items()
+                for window, keys in windows.items()
+                for key, sums in keys.items()
+                if sums["spans"]
+            )
+            for each in (world, other)
+        )
+        yield from (f"only after crashes there is {row[:300]}" for row in mine - theirs)
+        yield from (f"only without crashes there is {row[:300]}" for row in theirs - mine)
+
+
+def _final(world: World, table: str) -> Iterable[dict[str, Any]]:
+    if table == "traces":
+        return [row for row in world.database.final(table) if not row["superseded"]]
+    if table == "panes":
+        return [*world.database.whole_panes(), *(r for r in world.database.final(table) if r["late_offset"] >= 0)]
+    return world.database.final(table)
+
+
+def _same(row: dict[str, Any], *without: str) -> str:
+    return json.dumps({name: value for name, value in row.items() if name not in without}, sort_keys=True, default=repr)
+
+
+def _same_span(row: dict[str, Any]) -> str:
+    return _same(row)
+
+
+def _same_pane(row: dict[str, Any]) -> str:
+    return _same(row, "log_clock", "log_time", "final")
+
+
+def _same_trace(row: dict[str, Any]) -> str:
+    # What cut a segment is told of it as long as it is the only one.
+    cut = row["reason"].startswith("bound_")
+    where = ("topic_id", "partition", "first_offset", "revision", "log_clock", "log_time", "amended")
+    return _same({**row, "reason": "" if cut else row["reason"], "state": "complete" if cut else row["state"]}, *where)
+
+
+# Alerts.
+
+
+def alert_differences(world: World) -> Iterator[str]:
+    """Live, with all restarts, against a backtest of the same log of llm.panes."""
+    live = [codec.decode(record.value)[2] for record in world.log.read(ALERTS, 0, 0)]
+    engine = Engine(world.rules)
+    backtest = fold_all(engine, world.log.read(PANES, 0, 0))
+    mine, theirs = _by_group(live), _by_group(backtest)
+    for group in sorted(mine.keys() | theirs.keys()):
+        if mine[group] != theirs[group]:
+            yield f"alerts of {group}: live {_said(mine[group])}, in a backtest {_said(theirs[group])}"
+    hours = {(h["start"], *(h[name] for name in KEY_COLUMNS)): h for h in engine.closed_hours()}
+    own = (codec.decode(record.value)[2] for record in world.log.read(HOURS, 0, 0))
+    if {(h["start"], *(h[name] for name in KEY_COLUMNS)): h for h in own} != hours:
+        yield "the closed hours differ from those of a backtest"
+
+
+def fold_all(engine: Engine, records: Sequence[Record]) -> list[Any]:
+    """What an engine says of a log of llm.panes."""
+    messages = [(record.offset, record.log_time, record.value) for record in records]
+    decoded = splice.decode("pane_batch", messages)
+    return list(engine.fold(decoded.headers, decoded.rows))
+
+
+def _by_group(alerts: Iterable[Any]) -> dict[str, list[str]]:
+    """By rule and group its records in order; one that was sent again, word for word, counts once."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for alert in alerts:
+        group = f"{alert['rule']} {','.join(label['value'] for label in alert['group'])}"
+        record = json.dumps(alert, sort_keys=True)
+        if record not in found[group]:
+            found[group].append(record)
+    return found
+
+
+def _said(records: list[str]) -> str:
+    told = [json.loads(record) for record in records]
+    return ", ".join(f"{each['state']} at {each['at']} of {each['window_end']}" for each in told) or "nothing"

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from spanloom_processors.core.alerts.engine import Engine
-from spanloom_processors.core.alerts.records import KEY_COLUMNS
 from spanloom_processors.core.revisions import in_effect
 from spanloom_schemas import codec
 from spanloom_schemas.frames import splice
+from spanloom_schemas.panes import KEY
 from spanloom_schemas.testing import Record
 
 from tests.oracle import alerts, ledger, stored
@@ -317,11 +317,11 @@ def alert_differences(world: World) -> Iterator[str]:
     for group in sorted(mine.keys() | theirs.keys()):
         if mine[group] != theirs[group]:
             yield f"alerts of {group}: live {_said(mine[group])}, in a backtest {_said(theirs[group])}"
-    hours = {(h["start"], *(h[name] for name in KEY_COLUMNS)): h for h in engine.closed_hours()}
+    hours = {(h["start"], *(h[name] for name in KEY)): h for h in engine.closed_hours()}
     own = (codec.decode(record.value)[2] for record in world.log.read(HOURS, 0, 0))
     told = [alerts.Told(r.offset, r.log_time, codec.decode(r.value)[2]) for r in world.log.read(PANES, 0, 0)]
     yield from _unlike_the_oracle(backtest, alerts.by_group(alerts.alerts_of(told, world.rules_said)))
-    if {(h["start"], *(h[name] for name in KEY_COLUMNS)): h for h in own} != hours:
+    if {(h["start"], *(h[name] for name in KEY)): h for h in own} != hours:
         yield "the closed hours differ from those of a backtest"
 
 

@@ -93,6 +93,8 @@ class Stage:
         """what the broker had and has no more: a deleted topic, messages past retention"""
         self.trimmed: dict[Place, int] = {}
         """where logs begin since retention took what nobody had read"""
+        self.gone: list[int] = []
+        """log times of what retention took before the sink had read it"""
 
     @property
     def bootstrap(self) -> str:

@@ -56,7 +56,9 @@ def test_every_target_and_every_program_that_is_named_exists() -> None:
     assert named
     assert named <= targets
     for line in typed("python"):
-        assert (ROOT / line.split()[1]).exists(), line
+        _, first, *rest = line.split()
+        program = f"{rest[0].replace('.', '/')}.py" if first == "-m" else first
+        assert (ROOT / program).exists(), line
 
 
 def test_every_file_that_is_linked_or_named_is_there() -> None:

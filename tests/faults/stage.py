@@ -95,6 +95,8 @@ class Stage:
         """where logs begin since retention took what nobody had read"""
         self.strangers: set[str] = set()
         """services whose spans a fault itself writes"""
+        self.gone: list[int] = []
+        """log times of what retention took before the sink had read it"""
 
     @property
     def bootstrap(self) -> str:

@@ -78,10 +78,14 @@ def _readable(stage: Stage) -> dict[Place, list[Logged]]:
         for place, old in stage.former.items()
     }
     stored = {tuple(row) for row in stage.ask("SELECT topic_id, partition, offset FROM batches") or ()}
-    return {
-        place: [m for m in log if m.offset >= stage.trimmed.get(place, 0) or (*place, m.offset) in stored]
-        for place, log in {**now, **whole}.items()
-    }
+    read, gone = {}, []
+    for place, log in {**now, **whole}.items():
+        lost = [m for m in log if m.offset < stage.trimmed.get(place, 0) and (*place, m.offset) not in stored]
+        gone += [m.log_time_ms for m in lost]
+        taken = {m.offset for m in lost}
+        read[place] = [m for m in log if m.offset not in taken]
+    stage.gone = gone
+    return read
 
 
 def _look(stage: Stage, truth: Truth, hours: bool) -> Verdict:
@@ -116,9 +120,8 @@ def _beside(line: str, stage: Stage) -> bool:
     started = re.search(r"\b\d{13}\b", rest)
     if table not in ("panes", "panes_1m", "traces") or started is None:
         return table != "traces"
-    gone = [m.log_time for place, log in stage.former.items() for m in log if m.offset <= stage.trimmed.get(place, -1)]
     around = 60_000 if table == "panes_1m" else FRONTIER_MS
-    return not min(gone) - AGE_MS <= int(started[0]) <= max(gone) + around
+    return not min(stage.gone) - AGE_MS <= int(started[0]) <= max(stage.gone) + around
 
 
 def _differences(client: Client, truth: Truth, hours: bool) -> Iterator[str]:

@@ -25,6 +25,7 @@ SESSION_SECONDS = 10
 _MESSAGES = 512  # a poll at most
 _WAIT = 10.0  # seconds for an answer of the broker
 _TRIES = 5
+_FINAL = (KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 
 T = TypeVar("T")
 
@@ -240,8 +241,9 @@ def _patiently(ask: Callable[[], T]) -> T:
 
 def _judge(error: KafkaError) -> None:
     """Raise for what will not pass by itself."""
-    if error.code() == KafkaError.FENCED_INSTANCE_ID:
+    # librdkafka reports it as a fatal error, of which it keeps the cause in the text and not in the code.
+    if error.code() == KafkaError.FENCED_INSTANCE_ID or (error.code() == KafkaError._FATAL and "fenced" in error.str()):
         raise ConsumerError("another sink of the same SPANLOOM_SINK_INSTANCE took over: give each its own")
-    if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+    if error.fatal() or error.code() in _FINAL:
         raise ConsumerError(f"Kafka refuses: {error.str()}")
     log.warning("Kafka: %s", error.str())

@@ -98,3 +98,14 @@ def test_a_topic_made_anew_is_never_read_on_as_the_old_one(start_sink, store, pr
 def topic_ids(store, producer):
     found = store.query("SELECT DISTINCT topic_id FROM batches WHERE producer = {p:String}", p=producer)
     return set(found["topic_id"])
+
+
+def test_a_sink_whose_place_another_one_takes_ends_and_says_why(produce, start_sink, traffic):
+    produce("llm.spans", [traffic.encoded([traffic.span()])], "a trace")
+    first = start_sink()
+    first.wait_ready()
+    second = start_sink()
+    second.wait_ready()
+    assert first.process.wait(30) == 1
+    assert "another sink of the same SPANLOOM_SINK_INSTANCE took over" in first.log.read_text()
+    assert second.stop() == 0

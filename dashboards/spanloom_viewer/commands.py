@@ -2,13 +2,18 @@
 
 import re
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from spanloom_schemas import settings as environment
 
 from spanloom_viewer.settings import ViewerSettings
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SHOWN_ROWS = 1000
@@ -42,7 +47,7 @@ def trace(trace_id: str) -> None:
 
     if not re.fullmatch(r"[0-9a-f]{32}", trace_id := trace_id.strip().lower()):
         raise click.UsageError("a trace id is 32 hexadecimal digits; spanloom traces lists the latest")
-    with store.connect(environment.read(ViewerSettings)) as client:
+    with _asking() as client:
         spans, summary = store.spans(client, trace_id), store.trace(client, trace_id)
     if not spans:
         raise click.ClickException(f"there is no trace {trace_id}; spanloom traces lists the latest")
@@ -60,7 +65,7 @@ def traces(errors: bool, order: str | None, limit: int, since: int) -> None:
     """List traces, the latest first."""
     from spanloom_viewer import store, tables
 
-    with store.connect(environment.read(ViewerSettings)) as client:
+    with _asking() as client:
         found = store.traces(client, order or "recent", seconds=since, limit=limit, errors=errors)  # type: ignore[arg-type]
     if not found:
         click.echo("no such trace began in that time; look further back with --since 1d")
@@ -74,7 +79,7 @@ def alerts(since: int) -> None:
     """List alerts: firing ones first, then pending, then those resolved since then."""
     from spanloom_viewer import store, tables
 
-    with store.connect(environment.read(ViewerSettings)) as client:
+    with _asking() as client:
         found = store.alerts(client, seconds=since)
     if not found:
         click.echo("nothing is firing, nothing was resolved in that time")
@@ -95,7 +100,7 @@ def sql(statement: str, form: str | None) -> None:
 
     if statement == "-":
         statement = sys.stdin.read()
-    with store.connect(environment.read(ViewerSettings)) as client:
+    with _asking() as client:
         answer = store.query(client, statement.strip().rstrip(";"))
     if form == "json":
         click.echo(export.json_lines(answer), nl=False)
@@ -104,6 +109,16 @@ def sql(statement: str, form: str | None) -> None:
     else:
         console = _console()
         console.print(tables.answer(answer, _SHOWN_ROWS, console))
+
+
+@contextmanager
+def _asking() -> "Iterator[Client]":
+    """A client; on a terminal something moves until the database has answered."""
+    from spanloom_viewer import store
+
+    settings = environment.read(ViewerSettings)
+    with Console(stderr=True).status("asking ClickHouse …"), store.connect(settings) as client:
+        yield client
 
 
 def _console() -> Console:

@@ -17,7 +17,7 @@ up: $(READY) ## Keep the line running for your own services
 	@$(BIN)/spanloom up
 
 test: check ## Check and run all tests
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 sim: $(READY) ## Simulate SEEDS stories from seed SEED on
 	@$(BIN)/python -m tests.sim.run --seeds $(or $(SEEDS),200) --seed $(or $(SEED),0)

@@ -215,6 +215,8 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
         "auto.offset.reset": "earliest",
         # Eager: at every change all lanes start again from their commits, which is the one path that is tested.
         "partition.assignment.strategy": "roundrobin",
+        # Partitions that are added, and topics made anew, are noticed within seconds.
+        "topic.metadata.refresh.interval.ms": 10_000,
         # What waits unread stays in Kafka, not in this process.
         "queued.max.messages.kbytes": 16 * 1024,
         "fetch.max.bytes": 8 << 20,

@@ -16,10 +16,10 @@ PARTITIONS = topics.load()["llm.spans"].partitions
 
 
 @pytest.fixture
-def detonate(kafka):
-    """Store a batch of messages that unfolds to 240 MB."""
+def detonate(kafka, produce):
+    """Store a batch of messages that unfolds to 240 MB. Other tests could not read past it: the topic is made anew."""
 
-    def produce(topic: str, number: int, messages: int) -> None:
+    def store_batch(topic: str, number: int, messages: int) -> None:
         producer = Producer({
             "bootstrap.servers": kafka, "compression.type": "zstd", "linger.ms": 60_000, "batch.size": 2_000_000_000,
             "message.max.bytes": 1_000_000_000, "queue.buffering.max.kbytes": 2_000_000,
@@ -28,7 +28,8 @@ def detonate(kafka):
             producer.produce(topic, bytes(240_000_000 // messages), partition=number)
         assert producer.flush(60) == 0
 
-    return produce
+    yield store_batch
+    produce.make_anew("llm.spans")
 
 
 @pytest.mark.parametrize("messages", [1, 3, 300])

@@ -5,16 +5,19 @@ import random
 import re
 import time
 import urllib.request
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from confluent_kafka import Producer
+from spanloom_schemas import topics
 
 from tests.faults import hostile
 from tests.faults.pauses import resident
 from tests.faults.stage import WORKERS, Stage
 
 TOPIC = "llm.spans"
+PARTITIONS = topics.load()[TOPIC].partitions
 ROOM_MB = {"processor-1": 300.0, "sink": 500.0}
 """By how much the memory of a process may be larger after an attack than before; what Python once took it keeps."""
 BOMB_BYTES = 240_000_000
@@ -160,19 +163,23 @@ def send(
     partition: int | None = None,
     headers: bool = False,
 ) -> None:
-    """Store values in llm.spans, in all its partitions unless one is named: null keys, and odd headers if asked."""
+    """Store values in llm.spans: null keys, and odd headers if asked.
+
+    They go to all its partitions unless one is named; a value that is sent again goes where it went before, as the
+    spans of a trace do.
+    """
     producer = Producer({
         "bootstrap.servers": stage.bootstrap, "compression.type": compression, "message.max.bytes": 1_000_000_000,
         "batch.size": 1_000_000_000 if compression == "zstd" else 1_000_000, "queue.buffering.max.kbytes": 2_000_000,
         "linger.ms": 5,
     })  # fmt: skip
-    more = {} if partition is None else {"partition": partition}
     shapes = itertools.cycle([None, [("a", b"1"), ("a", None), ("", b"\xff" * 100)], [("k" * 1000, b"v")]])
     for value in values:
         named = {"headers": next(shapes)} if headers else {}
         while True:
             try:
-                producer.produce(TOPIC, value, **more, **named)
+                place = zlib.crc32(value or b"") % PARTITIONS if partition is None else partition
+                producer.produce(TOPIC, value, partition=place, **named)
                 break
             except BufferError:
                 producer.poll(0.1)

@@ -62,18 +62,7 @@ class Pane:
     def add(self, span: Span, scores: list[tuple[str, float]], reason: str | None) -> None:
         """Count a span, with its scores and block reason by the names that the pane gives them."""
         self.members.append((span, scores, reason))
-        self.sums.update(
-            spans=1,
-            errors=span.error,
-            blocks=span.blocked,
-            cost=span.cost or 0,
-            unpriced=span.cost_status == "unpriced",
-            estimated=span.estimated,
-            cache_hits=span.cached,
-            documents=span.retrieved,
-            cited=span.cited,
-            **{f"{name}_tokens": count or 0 for name, count in span.tokens.items()},
-        )
+        self.sums.update(span.counts)
         for latency in LATENCIES:
             value = getattr(span, latency)
             if value is not None:

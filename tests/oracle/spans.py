@@ -90,6 +90,22 @@ class Span:
         return self.documents if self.kind == "retrieval" else 0
 
     @property
+    def counts(self) -> dict[str, int]:
+        """What it adds to the sums of its pane and of its trace, but for latencies."""
+        return {
+            "spans": 1,
+            "errors": self.error,
+            "blocks": self.blocked,
+            "cost": self.cost or 0,
+            "unpriced": self.cost_status == "unpriced",
+            "estimated": self.estimated,
+            "cache_hits": self.cached,
+            "documents": self.retrieved,
+            "cited": self.cited,
+            **{f"{name}_tokens": count or 0 for name, count in self.tokens.items()},
+        }
+
+    @property
     def pane(self) -> int:
         """The start (epoch ms) of its pane."""
         return pane_start(self.end)

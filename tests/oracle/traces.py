@@ -40,18 +40,7 @@ def _trace(copies: list[Span]) -> Trace:
     trace.start = min(span.start for span in timed)
     trace.end = max(span.end for span in timed)
     for span in spans:
-        trace.sums.update(
-            spans=1,
-            errors=span.error,
-            blocks=span.blocked,
-            cost=span.cost or 0,
-            unpriced=span.cost_status == "unpriced",
-            estimated=span.estimated,
-            cache_hits=span.cached,
-            documents=span.retrieved,
-            cited=span.cited,
-            **{f"{name}_tokens": count or 0 for name, count in span.tokens.items()},
-        )
+        trace.sums.update(span.counts)
     if not any(span.parent_id is None and span.kind != "feedback" for span in spans):
         trace.reason = "no_root"
     elif any(span.parent_id is not None and _lost(span, distinct) for span in spans):

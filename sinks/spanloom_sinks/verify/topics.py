@@ -1,9 +1,9 @@
 """What the cluster says: where topics begin and end, how far the groups have come, what the processors last told."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -18,8 +18,19 @@ from spanloom_sinks.verify.settled import FOREVER, Place, Told, told
 
 SPANS, PANES, TRACES, DEAD_LETTERS = TOPICS = ("llm.spans", "llm.panes", "llm.traces", "llm.dead_letters")
 _WAIT = 10.0  # seconds for an answer of the broker
+_PAUSE = 0.2
+# What a broker answers while partitions, its groups' own among them, are on their way to it.
+_SETTLING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+)
 _TAILS = (64, 256, 1024, 4096)  # messages of llm.panes to look back; each is up to a megabyte
 _WRITTEN_MS = 5_000  # a block of llm.panes is in the tables, and its minutes are summed up, so long after its last rows
+
+T = TypeVar("T")
 
 
 class TopicsError(Exception):
@@ -151,11 +162,13 @@ class Topics:
     def _committed(
         self, consumer: Consumer, partitions: list[tuple[str, int]]
     ) -> dict[tuple[str, int], TopicPartition]:
-        found = consumer.committed([TopicPartition(*at) for at in partitions], timeout=_WAIT)
+        asked = [TopicPartition(*at) for at in partitions]
+        found = patiently(lambda: consumer.committed(asked, timeout=_WAIT))
         return {(each.topic, each.partition): each for each in found}
 
     def _log(self, at: tuple[str, int], committed: Mapping[str, Mapping[tuple[str, int], TopicPartition]]) -> Log:
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(*at), timeout=_WAIT, cached=False)
+        place = TopicPartition(*at)
+        low, high = patiently(lambda: self._consumer.get_watermark_offsets(place, timeout=_WAIT, cached=False))
         sink, processors = (
             committed[group][at] for group in (self._settings.sink_group, self._settings.processor_group)
         )
@@ -164,7 +177,8 @@ class Topics:
     def _at(self, time: int, spans: list[tuple[int, Log]], *, last: bool) -> dict[int, int]:
         """By partition the first offset with this log time or a later one; where there is none, the end."""
         asked = [TopicPartition(SPANS, partition, max(0, time)) for partition, _ in spans]
-        found = {each.partition: each.offset for each in self._consumer.offsets_for_times(asked, timeout=_WAIT)}
+        answer = patiently(lambda: self._consumer.offsets_for_times(asked, timeout=_WAIT))
+        found = {each.partition: each.offset for each in answer}
         ends = {partition: log.high for partition, log in spans}
         return {
             p: offset if offset >= 0 and not (last and offset > ends[p]) else ends[p] for p, offset in found.items()
@@ -216,6 +230,18 @@ class Topics:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}[{partition}] from offset {first}"))
         finally:
             self._consumer.unassign()
+
+
+def patiently(ask: Callable[[], T], patience: float = _WAIT) -> T:
+    """The broker's answer, asked for again while partitions are on their way to another broker, `patience` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _SETTLING or time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _overflow(headers: pl.DataFrame) -> dict[str, int]:

@@ -63,7 +63,8 @@ class Amendments:
         while self._noted:
             self._waiting.extend(self._several(*self._noted[0]))
             del self._noted[0]
-        ready = [w for w in self._waiting if self._consumer.progress(SPANS, w.partition) >= w.end]
+        stored = self._consumer.progress(SPANS, {w.partition for w in self._waiting})
+        ready = [w for w in self._waiting if stored[w.partition] >= w.end]
         if ready:
             self._amend(pl.concat([w.ids for w in ready]).unique())
             done = set(map(id, ready))  # they hold series, which cannot be compared

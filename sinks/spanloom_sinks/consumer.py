@@ -134,13 +134,15 @@ class Consumer:
             c.lane.committed = (c.offset, c.mark.last)
         return True
 
-    def progress(self, topic: str, partition: int) -> int:
-        """The first offset of a partition that may not be in the tables yet; another member's as it committed it."""
-        lane = self.lanes.get((topic, partition))
-        if lane is not None:
-            return lane.offset
-        found = self._consumer.committed([TopicPartition(topic, partition)], timeout=_WAIT)[0]
-        return max(0, found.offset)
+    def progress(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """By partition the first offset that may not be in the tables yet; another member's as it committed it."""
+        lanes = {partition: self.lanes.get((topic, partition)) for partition in partitions}
+        others = [TopicPartition(topic, partition) for partition, lane in lanes.items() if lane is None]
+        committed = self._consumer.committed(others, timeout=_WAIT) if others else []
+        return {
+            **{partition: lane.offset for partition, lane in lanes.items() if lane is not None},
+            **{found.partition: max(0, found.offset) for found in committed},
+        }
 
     def end(self, topic: str, partition: int) -> int:
         """The offset that the next message of a partition will get."""

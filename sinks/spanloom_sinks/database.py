@@ -42,6 +42,10 @@ FROM spans AS s FINAL
 WHERE trace_id IN {{ids:Array(String)}} AND offset >= {{since:Int64}}
 SETTINGS use_skip_indexes_if_final = 1
 """
+_REACH = """
+SELECT toUnixTimestamp(toStartOfMinute(start)) AS minute, topic_id, partition, max(next_offset) AS next_offset
+FROM panes WHERE toStartOfMinute(start) {window} GROUP BY ALL
+"""
 _STATEMENTS = {"panes_1m": rollup_sql.minutes, "panes_1h": rollup_sql.hours}
 
 
@@ -64,6 +68,9 @@ class Database(Protocol):
 
     def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
         """The spans of traces, each once, as a derived span frame; none is in a message before offset `since`."""
+
+    def reach(self, minutes: Iterable[datetime]) -> pl.DataFrame:
+        """How far in its source (`topic_id`, `partition`) the panes of each `minute` (epoch s) reach: `next_offset`."""
 
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """Compute windows of a roll-up again from what the other tables hold now."""
@@ -92,6 +99,10 @@ class ClickHouse(Store):
     def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
         """As `Database` says."""
         return self.query(_SPANS, ids=list(ids), since=since)
+
+    def reach(self, minutes: Iterable[datetime]) -> pl.DataFrame:
+        """As `Database` says."""
+        return self.query(_REACH.replace("{window}", rollup_sql.among(minutes)))
 
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """As `Database` says."""

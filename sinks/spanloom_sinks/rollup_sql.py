@@ -43,7 +43,7 @@ def minutes(starts: Iterable[datetime]) -> str:
 
     Of a partition's pane the highest revision holds, whole; of a span its one true copy.
     """
-    window = f"IN ({_literals(starts)})"
+    window = among(starts)
     panes = f"""
         SELECT toStartOfMinute(p.start) AS at, {_columns("p", KEY + SUMS + _LISTS)}
         FROM panes AS p FINAL
@@ -68,7 +68,7 @@ def minutes(starts: Iterable[datetime]) -> str:
 
 def hours(starts: Iterable[datetime]) -> str:
     """The statement that sums up these hours from their minutes."""
-    window = f"IN ({_literals(starts)})"
+    window = among(starts)
     rows = f"""
         SELECT toStartOfHour(m.start) AS at, {_columns("m", KEY + SUMS + _LISTS)}
         FROM panes_1m AS m FINAL WHERE toStartOfHour(m.start) {window}"""
@@ -113,5 +113,7 @@ def _columns(alias: str, names: tuple[str, ...]) -> str:
     return ", ".join(f"{alias}.{name} AS {name}" for name in names)
 
 
-def _literals(starts: Iterable[datetime]) -> str:
-    return ", ".join(f"toDateTime({int(start.timestamp())}, 'UTC')" for start in starts)
+def among(starts: Iterable[datetime]) -> str:
+    """The condition that a time is one of these."""
+    literals = (f"toDateTime({int(start.timestamp())}, 'UTC')" for start in starts)
+    return f"IN ({', '.join(literals)})"

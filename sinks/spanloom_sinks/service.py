@@ -51,7 +51,7 @@ class Sink:
         self._consumer, self._database, self._writer, self._metrics = consumer, database, writer, metrics
         consumer.leaving, consumer.bury = self.leave, writer.bury
         self._linger, self._clock = linger, clock
-        self._rollups = Rollups(database, self._stored)
+        self._rollups = Rollups(database, consumer)
         self._amendments = Amendments(database, consumer, metrics)
         self._pause = self._retry_at = self._committed_at = 0.0
 
@@ -121,7 +121,7 @@ class Sink:
     def _note(self, lane: Lane, block: Block) -> None:
         for table, rows in block.rows or ():
             if table == "panes":
-                self._rollups.note(lane, block.first, rows)
+                self._rollups.note(block.first, rows)
             elif table == "traces":
                 self._amendments.note(lane, block.first, rows)
 
@@ -146,9 +146,6 @@ class Sink:
         self._commit()
         self._rollups.clear()
         self._amendments.clear()
-
-    def _stored(self, topic_id: str, partition: int, offset: int) -> bool:
-        return topic_id != self._consumer.topic_id(EXACT) or self._consumer.progress(EXACT, partition) > offset
 
     def _back_off(self, now: float, error: Exception) -> None:
         """Try again later, for ever; Kafka keeps what is not written. One line when it begins."""

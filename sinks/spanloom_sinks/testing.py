@@ -121,6 +121,18 @@ class MemoryDatabase:
             duration=(pl.col("end") - pl.col("start")).clip(0, None),
         )
 
+    def reach(self, minutes: Iterable[datetime]) -> pl.DataFrame:
+        """As `Database` says."""
+        asked = {int(minute.timestamp()) for minute in minutes}
+        found: dict[tuple[Any, ...], int] = {}
+        for row in self.rows.get("panes", ()):
+            minute = row["start"] // _MINUTE_MS * 60
+            if minute in asked:
+                place = minute, row["topic_id"], row["partition"]
+                found[place] = max(row["next_offset"], found.get(place, 0))
+        columns = ["minute", "topic_id", "partition", "next_offset"]
+        return pl.DataFrame([(*place, end) for place, end in found.items()], schema=columns, orient="row")
+
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """As `Database` says; of scores, block reasons and worst spans nothing is kept."""
         for window in windows:

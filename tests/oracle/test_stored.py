@@ -1,7 +1,7 @@
 """What the product makes of a log is, in a live database, what the oracle says; and a lie in any table is found."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,8 +100,8 @@ class Stored:
     def topic_id(self, topic: str) -> str:
         return "topic"
 
-    def progress(self, topic: str, partition: int) -> int:
-        return 10**9
+    def progress(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, 10**9)
 
     def end(self, topic: str, partition: int) -> int:
         return 0
@@ -126,7 +126,7 @@ def live(clickhouse: str, made: Any, book: Book) -> Iterator[tuple[Client, Truth
 
 
 def fill(store: ClickHouse, log: Log, book: Book) -> None:
-    rollups = Rollups(store, lambda *_: True)
+    rollups = Rollups(store, Stored())  # type: ignore[arg-type]
     amendments = Amendments(store, Stored(), Metrics())  # type: ignore[arg-type]
     said = {"llm.spans": [value for _, _, value in log], **messages_of(log, book)}
     for topic, values in said.items():
@@ -138,7 +138,7 @@ def fill(store: ClickHouse, log: Log, book: Book) -> None:
             rows = table.rows(decoded, source)
             store.insert(table.name, rows)
             if table.name == "panes":
-                rollups.note(lane, 0, rows)
+                rollups.note(0, rows)
             if table.name == "traces":
                 amendments.note(lane, 0, rows)
         for letter in decoded.dead:

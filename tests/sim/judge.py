@@ -296,7 +296,7 @@ def _same_span(row: dict[str, Any]) -> str:
 def _same_pane(row: dict[str, Any]) -> str:
     # A late row may be told before a new revision is announced that its span's own time falls into.
     late = row["late_offset"] >= 0
-    return _same({**row, "revision": 0 if late else row["revision"]}, "log_clock", "log_time", "final")
+    return _same({**row, "revision": 0 if late else row["revision"]}, "next_offset", "log_clock", "log_time", "final")
 
 
 def _same_trace(row: dict[str, Any]) -> str:

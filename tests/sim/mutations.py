@@ -10,7 +10,7 @@ from spanloom_processors.core import offsets, panes, partition, traces
 from spanloom_processors.core.alerts import engine, progress
 from spanloom_processors.core.offsets import SafePoint
 from spanloom_processors.worker import Worker
-from spanloom_sinks import amendments, lane, pending, writer
+from spanloom_sinks import amendments, lane, pending, rollups, writer
 from spanloom_sinks.testing import MemoryDatabase
 
 from tests.sim import by_hand
@@ -198,6 +198,10 @@ def _sink_clock(patch: Patch) -> None:
     patch(lane.pending, "mark", mark)
 
 
+def _unsettled(patch: Patch) -> None:
+    patch(rollups.Rollups, "_settled", lambda self, minutes: minutes)
+
+
 def _about(*features: str) -> frozenset[str]:
     return frozenset(features)
 
@@ -232,5 +236,6 @@ MUTATIONS = {
     "sink: the topic id is left out of the token": Mutation(_token, _about("recreate"), 16),
     "sink: a block's boundaries are not recorded": Mutation(_no_boundaries, _about("bomb"), 0),
     "sink: nobody asks which rows of a block exist": Mutation(_unasked, told=by_hand.a_block_whose_token_was_forgotten),
+    "sink: a minute does not wait for its spans": Mutation(_unsettled, seed=339),
     "sink: a restart forgets the log clock": Mutation(_sink_clock, _about("kill", "clock"), 3),
 }

@@ -378,7 +378,10 @@ class SinkConsumer:
             c.lane.committed = c.offset, c.mark.last
         return True
 
-    def progress(self, topic: str, partition: int) -> int:
+    def progress(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        return {partition: self._progress(topic, partition) for partition in partitions}
+
+    def _progress(self, topic: str, partition: int) -> int:
         own = self.lanes.get((topic, partition))
         if own is not None:
             return own.offset

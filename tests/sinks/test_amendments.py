@@ -1,5 +1,7 @@
 """A trace told in several segments becomes one truth, summed up from its spans."""
 
+from collections.abc import Iterable
+
 import polars as pl
 import pytest
 from spanloom_schemas.frames import splice
@@ -21,8 +23,8 @@ class Progress:
     def topic_id(self, topic: str) -> str:
         return "topic-id"
 
-    def progress(self, topic: str, partition: int) -> int:
-        return self.stored
+    def progress(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, self.stored)
 
     def end(self, topic: str, partition: int) -> int:
         return self.last

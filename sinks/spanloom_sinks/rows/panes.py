@@ -13,7 +13,7 @@ SUMS = (
     *("cache_hits", "documents", "cited", "cost", "unpriced", "estimated", "duration", "ttft", "tpot"),
 )
 _LISTS = ("duration_sketch", "ttft_sketch", "tpot_sketch", "latency_le", "scores", "block_reasons", "worst")
-_HEADER = ("topic_id", "partition", "revision", "log_clock")
+_HEADER = ("topic_id", "partition", "revision", "next_offset", "log_clock")
 
 
 def rows(decoded: Decoded, source: Source) -> pl.DataFrame:
@@ -29,7 +29,7 @@ def rows(decoded: Decoded, source: Source) -> pl.DataFrame:
         pl.col(*SUMS).fill_null(0),
         *(pl.col(name).fill_null([]) for name in _LISTS),
         pl.col("late_offset").fill_null(-1),
-        *_HEADER[:3],
+        *_HEADER[:-1],
         time_ms("log_clock"),
         time_ms("log_time"),
     )

@@ -127,7 +127,8 @@ class Consumer:
         except KafkaException as exception:
             failed = [exception.args[0]]
         for failure in failed:
-            _judge(failure)
+            if failure.code() != KafkaError._FATAL:  # why, only the next poll says
+                _judge(failure)
         if failed:
             return False
         for c in commits:

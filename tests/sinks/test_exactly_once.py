@@ -1,5 +1,7 @@
 """Whatever kills the sink, and whenever: every span once, without FINAL, and a ledger that balances."""
 
+import threading
+
 POINTS = ["sink.before_pending", "sink.after_pending", "sink.mid_insert", "sink.after_insert", "sink.after_commit:2"]
 
 
@@ -100,12 +102,24 @@ def topic_ids(store, producer):
     return set(found["topic_id"])
 
 
-def test_a_sink_whose_place_another_one_takes_ends_and_says_why(produce, start_sink, traffic):
-    produce("llm.spans", [traffic.encoded([traffic.span()])], "a trace")
-    first = start_sink()
-    first.wait_ready()
-    second = start_sink()
-    second.wait_ready()
-    assert first.process.wait(30) == 1
-    assert "another sink of the same SPANLOOM_SINK_INSTANCE took over" in first.log.read_text()
+def test_a_busy_sink_whose_place_another_one_takes_ends_and_says_why(produce, start_sink, traffic):
+    taken = threading.Event()
+
+    def keep_busy():
+        while not taken.is_set():
+            produce("llm.spans", [traffic.encoded([traffic.span()]) for _ in range(30)], "a trace")
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        first = start_sink(SPANLOOM_SINK_LINGER_MS="10")
+        first.wait_ready()
+        second = start_sink()
+        second.wait_ready()
+        assert first.process.wait(30) == 1
+    finally:
+        taken.set()
+        busy.join()
+    said = first.log.read_text()
+    assert "another sink of the same SPANLOOM_SINK_INSTANCE took over" in said, said
     assert second.stop() == 0

@@ -56,8 +56,9 @@ def test_a_batch_that_cannot_be_unfolded_is_one_dead_letter_and_its_partition_mo
     def letters() -> list[tuple[int, str]]:
         found = store.query(
             "SELECT offset, reason, error FROM dead_letters FINAL WHERE stage = 'sink' AND partition = {n:Int32}"
-            " AND offset BETWEEN {a:Int64} AND {b:Int64} ORDER BY offset",
-            n=number, a=first, b=last,
+            " AND offset BETWEEN {a:Int64} AND {b:Int64} AND topic_id IN"
+            " (SELECT topic_id FROM spans WHERE producer = {p:String}) ORDER BY offset",
+            n=number, a=first, b=last, p=producer,
         )  # fmt: skip
         return found.rows()
 

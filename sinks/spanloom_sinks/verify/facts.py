@@ -137,6 +137,8 @@ class Traces(NamedTuple):
     """With other counts or sums than their spans."""
     doubled: int = 0
     """With more than one summary."""
+    in_segments: int = 0
+    """Of too many spans to be summed up again: left in several summaries, which add up to their spans."""
     in_flight: int = 0
     unexamined: int = 0
     """That may differ, beyond those that were looked into."""

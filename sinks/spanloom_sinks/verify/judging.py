@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
+from spanloom_sinks import amendments
 from spanloom_sinks.verify import prices
 from spanloom_sinks.verify.facts import Compared, Contents, Ledger, Log, Messages, Range, Told, Traces
 from spanloom_sinks.verify.model import Finding, State
@@ -261,6 +262,8 @@ def _traces(found: Traces, told: Told, over: Range) -> Finding:
         )
     if found.unexamined:
         text += f", {found.unexamined:,} more were not looked into"
+    if found.in_segments:
+        text += f"; {found.in_segments:,} of more than {amendments.SPANS_AT_ONCE:,} spans, left in segments that add up"
     if found.in_flight:
         text += f"; {found.in_flight:,} in flight"
     partial = {reason: count for reason, count in states.items() if reason != "complete"}
@@ -277,6 +280,7 @@ def _traces(found: Traces, told: Told, over: Range) -> Finding:
             "traces_absent": found.absent,
             "traces_wrong": found.differ,
             "traces_doubled": found.doubled,
+            "traces_in_segments": found.in_segments,
             "traces_in_flight": found.in_flight,
             "traces_settled": over.traces_settled,
             "amended": amended,

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 from spanloom_schemas.frames import splice
 
+from spanloom_sinks import amendments
 from spanloom_sinks.store import Store
 from spanloom_sinks.verify import statements
 from spanloom_sinks.verify.facts import Compared, Contents, Ledger, Messages, Offsets, Told, Traces, Window
@@ -164,12 +165,14 @@ class Tables:
             return Traces(row["compared"])
         frame = pl.concat([self._whole(part, at) for part in found.iter_slices(_IDS)])
         settled, told = pl.col("settled") == 1, pl.col("rows") > 0
-        wrong = frame.filter((pl.col("same") == 0) & settled)
+        left = (pl.col("adds_up") == 1) & (pl.col("spans") > amendments.SPANS_AT_ONCE)
+        wrong = frame.filter((pl.col("same") == 0) & settled & ~left)
         return Traces(
             compared=row["compared"],
             absent=wrong.filter(~told).height,
             differ=wrong.filter(pl.col("rows") == 1).height,
             doubled=wrong.filter(pl.col("rows") > 1).height,
+            in_segments=frame.filter((pl.col("same") == 0) & settled & left).height,
             in_flight=frame.filter((pl.col("same") == 0) & ~settled).height,
             unexamined=max(0, suspects - found.height),
             shown=tuple(_trace(each) for each in wrong.head(statements.SHOWN).iter_rows(named=True)),

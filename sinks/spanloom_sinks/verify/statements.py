@@ -13,7 +13,7 @@ from spanloom_sinks.rows.spans import PANE_MS
 SHOWN = 10
 """Examples of what differs."""
 _OTHER = " AND ".join(f"{name} = 'other'" for name in KEY if name != "request")
-_TRACE_SUMS = (
+TRACE_SUMS = (
     *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
     *("errors", "blocks", "unpriced", "cost"),
 )
@@ -299,8 +299,8 @@ FROM (
 """
 
 # Traces of a window against their summaries. One that also has spans outside it is a suspect until looked up whole.
-_SUMMED = ", ".join(f"sum({_of_span(name)}) AS {name}" for name in _TRACE_SUMS)
-_SAME = " AND ".join(f"raw.{name} = ifNull(told.{name}, 0)" for name in _TRACE_SUMS)
+_SUMMED = ", ".join(f"sum({_of_span(name)}) AS {name}" for name in TRACE_SUMS)
+_SAME = " AND ".join(f"raw.{name} = ifNull(told.{name}, 0)" for name in TRACE_SUMS)
 _RAW_TRACES = f"""
 SELECT s.trace_id AS trace_id, uniqExact(s.span_id) AS n, {_SUMMED}, toUnixTimestamp64Milli(max(s.log_clock)) AS seen,
     any(s.topic_id) AS topic_id, any(s.partition) AS partition,
@@ -309,7 +309,7 @@ FROM spans AS s FINAL
 """
 _SUMMARIES = f"""
     SELECT t.trace_id AS trace_id, count() AS rows, sum(t.spans) AS spans,
-        {", ".join(f"sum(t.{name}) AS {name}" for name in _TRACE_SUMS)}
+        {", ".join(f"sum(t.{name}) AS {name}" for name in TRACE_SUMS)}
     FROM traces AS t FINAL WHERE NOT t.superseded AND"""
 _TRACES = f"""
     SELECT raw.trace_id AS trace_id, raw.first_end AS first_end, raw.last_end AS last_end,
@@ -331,7 +331,7 @@ FROM traces WHERE trace_id IN {ids:Array(String)}
 """
 WHOLE = f"""
 SELECT raw.trace_id AS trace_id, raw.n AS spans, told.spans AS told, told.rows AS rows,
-    raw.n = told.spans AND told.rows = 1 AND {_SAME} AS same,
+    raw.n = told.spans AND {_SAME} AS adds_up, adds_up AND told.rows = 1 AS same,
         raw.seen <= {_bound("raw.partition", "raw.topic_id", "traces")} AS settled
 FROM ({_RAW_TRACES} WHERE s.trace_id IN {{ids:Array(String)}}
     AND toStartOfMinute(s.end) >= toDateTime({{since:Int64}}, 'UTC')

@@ -4,8 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
+from click.testing import CliRunner
+from spanloom_sinks import amendments
+from spanloom_sinks.verify import run
+from spanloom_sinks.verify.command import verify
+from spanloom_sinks.verify.statements import TRACE_SUMS
 
 from tests.sinks.verify.conftest import finding, wrong
 
@@ -31,18 +37,21 @@ def one(store, sql):
     return store.query(sql).row(0)
 
 
-def command(line, *options, **environment):
-    settings = {
+def variables(line):
+    return {
         "SPANLOOM_KAFKA_BOOTSTRAP": line.settings.kafka_bootstrap,
         "SPANLOOM_CLICKHOUSE_URL": line.settings.clickhouse.clickhouse_url,
         "SPANLOOM_CLICKHOUSE_DATABASE": line.settings.clickhouse.clickhouse_database,
         "SPANLOOM_SINK_GROUP": line.settings.sink_group,
         "SPANLOOM_PROCESSOR_GROUP": line.settings.processor_group,
     }
+
+
+def command(line, *options, **environment):
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPANLOOM_")}
     return subprocess.run(
         [sys.executable, "-c", "from spanloom.cli import main; main()", "verify", *options],
-        env=inherited | settings | environment,
+        env=inherited | variables(line) | environment,
         capture_output=True,
         text=True,
         timeout=100,
@@ -188,6 +197,16 @@ def test_a_summary_that_is_gone_doubled_or_altered_is_found(line, spoil, how, sa
     assert said in finding(report, "traces").text
 
 
+def test_a_trace_too_long_to_be_summed_up_again_may_stay_in_segments_that_add_up(line, spoil, monkeypatch):
+    another = {"first_offset": "first_offset + 1000"} | dict.fromkeys(("spans", *TRACE_SUMS), "0")
+    spoil("traces", "", "trace_id = (SELECT min(trace_id) FROM kept_traces)", **another)
+    assert "1 two summaries" in finding(line.verify(), "traces").text
+    monkeypatch.setattr(amendments, "SPANS_AT_ONCE", 1)
+    report = line.verify()
+    assert report.exact
+    assert finding(report, "traces").counts["traces_in_segments"] == 1
+
+
 def test_two_price_books_at_once_are_wrong_and_one_after_the_other_is_told(line, spoil):
     spoil("spans", price_version="if(offset % 2 = 0, 'new', price_version)")
     report = line.verify()
@@ -207,10 +226,11 @@ def test_spans_of_another_topic_are_told_apart_from_the_clusters(line, spoil):
     assert "what is stored came from topic another" in finding(report, "topics").text
 
 
-def test_the_command_says_what_is_wrong_and_ends_with_1(line, spoil):
+def test_the_command_says_what_is_wrong_and_ends_with_1(line, spoil, monkeypatch):
     spoil("panes_1h", cost="cost + (kind = 'llm')")
-    done = command(line, "--since", "2h")
-    assert done.returncode == 1
+    monkeypatch.setattr(run, "verify", partial(run.verify, patience=0.0))  # it would look again for 40 s
+    done = CliRunner().invoke(verify, ["--since", "2h"], env=variables(line))
+    assert done.exit_code == 1
     assert "✗ hours" in done.stdout
     assert 'spanloom sql "SELECT * FROM panes_1h FINAL' in done.stdout
     assert done.stdout.splitlines()[-1].startswith("✗ NOT exact: hours (see above); took")

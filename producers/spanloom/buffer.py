@@ -10,16 +10,31 @@ thread.
 from collections import deque
 from collections.abc import Callable
 from itertools import count, repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spanloom.trace import Trace
 
 UNIT = 1024
 
+
+class Name:
+    """Name of an attribute that reads like a field's and is none: a key of the detail that fills no field."""
+
+    __slots__ = ("_said",)
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    def __str__(self) -> str:
+        return self._said
+
+
+Detail = dict[Any, object]
+"""What was said of a span by name (a text, or a Name): a field's name fills the field, any other is an attribute."""
 Texts = tuple[tuple[str, str], ...]
 Events = list[tuple[str, int, Texts]]
 Links = list[tuple[str, str, Texts]]
-Ended = tuple[Trace, int, int | None, bool, str, str, int, int, dict[str, object], Events | None, Links | None, int]
+Ended = tuple[Trace, int, int | None, bool, str, str, int, int, Detail, Events | None, Links | None, int]
 """An ended span as the host left it, out of the host's reach, its values not looked at yet: trace, number, the parent's
 number, parent is remote, name, kind, start, end (monotonic clock), details by name, events, links, things left out.
 """

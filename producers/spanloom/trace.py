@@ -3,6 +3,7 @@ facts.
 """
 
 from time import perf_counter_ns, time_ns
+from typing import NamedTuple
 
 from spanloom import ids
 from spanloom.secrecy import User
@@ -14,6 +15,16 @@ Facts = dict[str, str | User]
 """By name; `user` is a User, all others are texts."""
 
 
+class Resource(NamedTuple):
+    """Who made a span, where that is not this process itself; empty: as this process says."""
+
+    service: str = ""
+    environment: str = ""
+    host: str = ""
+    version: str = ""
+    sdk: str = ""
+
+
 class Trace:
     """Immutable but for `encoded`, where the sender keeps the bytes that all these spans have in common.
 
@@ -21,22 +32,31 @@ class Trace:
     span that learns one gets a Trace of its own, which its later children inherit: facts flow down, never up or across.
 
     Spans are timed by the monotonic clock; `anchor`, added to it, is epoch nanoseconds. So a wall clock that is set
-    bends no duration, and all spans of the trace agree on when.
+    bends no duration, and all spans of the trace agree on when. `resource` is None for spans of this process's own.
     """
 
-    __slots__ = ("anchor", "encoded", "facts", "flags", "id", "state")
+    __slots__ = ("anchor", "encoded", "facts", "flags", "id", "resource", "state")
 
-    def __init__(self, id: str, flags: int, state: str, facts: Facts, anchor: int | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        flags: int,
+        state: str,
+        facts: Facts,
+        anchor: int | None = None,
+        resource: Resource | None = None,
+    ) -> None:
         self.id = id
         self.flags = flags
         self.state = state
         self.facts = facts
         self.anchor = time_ns() - perf_counter_ns() if anchor is None else anchor
+        self.resource = resource
         self.encoded: object = None
 
     def knowing(self, facts: Facts) -> "Trace":
         """Return the same trace with other facts."""
-        return Trace(self.id, self.flags, self.state, facts, self.anchor)
+        return Trace(self.id, self.flags, self.state, facts, self.anchor, self.resource)
 
 
 def begin(facts: Facts) -> Trace:

@@ -149,6 +149,8 @@ _SLOTS = {
     for position, (name, encode, _) in enumerate(group)
 }
 _SLOTS |= {alias: _SLOTS[name] for alias, name in fields.ALIASES.items()}
+FIELDS = _SLOTS.keys()
+"""Names in a span's detail that are fields."""
 
 _CONTEXT = ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "dataset_id")
 _PROMPT_FACTS = ("prompt_id", "prompt_version")

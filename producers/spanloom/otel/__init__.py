@@ -1,0 +1,1 @@
+"""OpenTelemetry's spans as ours."""

@@ -38,6 +38,13 @@ Ended = tuple[Trace, int, int | None, bool, str, str, int, int, Detail, Events |
 """An ended span as the host left it, out of the host's reach, its values not looked at yet: trace, number, the parent's
 number, parent is remote, name, kind, start, end (monotonic clock), details by name, events, links, things left out.
 """
+Late = Callable[[], Ended]
+"""An ended span that the sender is still to translate."""
+
+
+def ended(entry: Ended | Late) -> Ended:
+    """Return an entry of the buffer as it is to be sent."""
+    return entry if isinstance(entry, tuple) else entry()
 
 
 class Tally:
@@ -69,11 +76,11 @@ class Buffer:
 
     def __init__(self, size: int) -> None:
         self.refusals = Refusals(Tally(), Tally(), Tally())
-        self._entries: deque[Ended | None] = deque()
+        self._entries: deque[Ended | Late | None] = deque()
         self._room = size // UNIT
         self._reason = "queue_full"
 
-    def put(self, span: Ended, size: int) -> None:
+    def put(self, span: Ended | Late, size: int) -> None:
         """Take a span of about `size` bytes, or count it as refused. Never waits, never raises."""
         if len(self._entries) >= self._room:
             getattr(self.refusals, self._reason).add()
@@ -82,7 +89,7 @@ class Buffer:
         else:
             self._entries.extend((span, *repeat(None, size // UNIT)))
 
-    def take(self) -> Ended | None:
+    def take(self) -> Ended | Late | None:
         """Return the oldest span, or None when there is none. For the sender alone."""
         entries = self._entries
         while entries:

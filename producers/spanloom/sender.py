@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,10 +23,11 @@ from confluent_kafka.cimpl import murmur2
 from spanloom_schemas import codec
 
 from spanloom import wire
-from spanloom.buffer import UNIT, Buffer, Ended
+from spanloom.buffer import UNIT, Buffer, Ended, Late, ended
 from spanloom.cluster import Ear
 from spanloom.ledger import Ledger
 from spanloom.settings import ProducerSettings
+from spanloom.trace import Resource
 
 TOPIC = "llm.spans"
 LINGER = 0.1
@@ -85,7 +86,7 @@ class Call:
 
 @dataclass(slots=True)
 class Batch:
-    """Encoded spans of one partition that wait for their header."""
+    """Encoded spans of one partition and one resource that wait for their header."""
 
     spans: list[bytes] = field(default_factory=list)
     size: int = 0
@@ -108,7 +109,8 @@ class Sender:
         self._settings = settings
         self._ear = Ear(settings)
         self._ledger = Ledger()
-        self._header = wire.header(origin(settings, epoch))
+        home = origin(settings, epoch)
+        self._header = lru_cache(256)(lambda resource: wire.header(home.of(resource)))
         self._home = epoch
         self._prefix = b""
         self._calls: SimpleQueue[Call] = SimpleQueue()  # its put is safe in signal handlers
@@ -118,7 +120,7 @@ class Sender:
         self._learn_pause = 0.0
         self._send_at = 0.0
         self._backoff = 0.0
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[tuple[int, Resource | None], Batch] = {}
         self._said: object = None
         self._warned_at = -1e9
         self._told = {""}
@@ -181,11 +183,11 @@ class Sender:
         self._count_refusals()
         if self._ready(kafka):
             if self._said is None:  # sequence 0, the hello
-                self._send(kafka, self._home % self._partitions, Batch())
+                self._send(kafka, self._own(), Batch())
             self._drain(kafka, monotonic() + LINGER)
             self._send_all(kafka)
             if self._said != self._news():
-                self._send(kafka, self._home % self._partitions, Batch())
+                self._send(kafka, self._own(), Batch())
         kafka.poll(0)
 
     def _drain(self, kafka: Producer, until: float) -> None:
@@ -201,38 +203,45 @@ class Sender:
                 if len(self._buffer) * UNIT < self._settings.buffer_bytes // 8:
                     sleep(0.00005)  # lets go of the GIL: the host's threads come first, unless the buffer fills up
 
-    def _encode(self, kafka: Producer, ended: Ended) -> None:
+    def _encode(self, kafka: Producer, entry: Ended | Late) -> None:
         self._ledger.popped += 1
         try:
-            data = wire.span(ended)
+            span = ended(entry)
+            data = wire.span(span)
         except Exception as error:
             self._ledger.lost["encode"] += 1
-            self._warn(f"a span named {ended[4]!r} could not be encoded: {type(error).__name__}: {error}")
+            self._warn(f"a span could not be encoded: {type(error).__name__}: {error}: {entry!r:.200}")
             return
         if len(data) > SPAN_BYTES:
             self._ledger.lost["too_large"] += 1
             return
-        partition = murmur2(ended[0].id.encode(), self._partitions)
-        batch = self._batches.get(partition)
+        trace = span[0]
+        place = murmur2(trace.id.encode(), self._partitions), trace.resource
+        batch = self._batches.get(place)
         if batch is None:
-            batch = self._batches[partition] = Batch()
+            batch = self._batches[place] = Batch()
         elif batch.size + len(data) > BATCH_BYTES:
-            self._send(kafka, partition, self._batches.pop(partition))
-            batch = self._batches[partition] = Batch()
+            self._send(kafka, place, self._batches.pop(place))
+            batch = self._batches[place] = Batch()
         batch.spans.append(data)
         batch.size += len(data)
         if len(batch.spans) == BATCH_SPANS:
-            self._send(kafka, partition, self._batches.pop(partition))
+            self._send(kafka, place, self._batches.pop(place))
 
     def _send_all(self, kafka: Producer) -> None:
         while self._batches:
             self._send(kafka, *self._batches.popitem())
 
-    def _send(self, kafka: Producer, partition: int, batch: Batch, last: bool = False) -> None:
+    def _own(self) -> tuple[int, None]:
+        """Return where messages about this process itself go."""
+        return self._home % self._partitions, None
+
+    def _send(self, kafka: Producer, place: tuple[int, Resource | None], batch: Batch, last: bool = False) -> None:
+        partition, resource = place
         ledger = self._ledger
         self._count_refusals()
         sequence = ledger.next_sequence()
-        header = self._header(
+        header = self._header(resource)(
             sequence=sequence,
             sent=time_ns(),
             made=ledger.made,
@@ -330,7 +339,7 @@ class Sender:
             kafka.purge()
             kafka.flush(0.05)
         if self._partitions:
-            self._send(kafka, self._home % self._partitions, Batch(), last=True)
+            self._send(kafka, self._own(), Batch(), last=True)
             kafka.flush(max(0.0, until - monotonic() - 0.05))
         drops = self._ledger.dropped
         if drops:

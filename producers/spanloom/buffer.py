@@ -80,14 +80,16 @@ class Buffer:
         self._room = size // UNIT
         self._reason = "queue_full"
 
-    def put(self, span: Ended | Late, size: int) -> None:
-        """Take a span of about `size` bytes, or count it as refused. Never waits, never raises."""
+    def put(self, span: Ended | Late, size: int) -> bool:
+        """Take a span of about `size` bytes, or count it as refused and return False. Never waits, never raises."""
         if len(self._entries) >= self._room:
             getattr(self.refusals, self._reason).add()
-        elif size <= UNIT:
+            return False
+        if size <= UNIT:
             self._entries.append(span)
         else:
             self._entries.extend((span, *repeat(None, size // UNIT)))
+        return True
 
     def take(self) -> Ended | Late | None:
         """Return the oldest span, or None when there is none. For the sender alone."""
@@ -97,6 +99,10 @@ class Buffer:
             if span is not None:
                 return span
         return None
+
+    def fits(self, size: int) -> bool:
+        """Say whether there is room for about `size` bytes more."""
+        return len(self._entries) + size // UNIT < self._room
 
     def close(self, reason: str) -> None:
         """Refuse everything from now on for `reason`: disabled or shutdown."""

@@ -2,6 +2,8 @@
 facts.
 """
 
+from collections import Counter
+from collections.abc import Callable
 from time import perf_counter_ns, time_ns
 from typing import NamedTuple
 
@@ -25,6 +27,27 @@ class Resource(NamedTuple):
     sdk: str = ""
 
 
+class Receipt:
+    """What became of the spans of one request: `done` is called, once, when the fate of all `spans` is known.
+
+    Settled by the sender's thread alone.
+    """
+
+    def __init__(self, spans: int, done: Callable[["Receipt"], None]) -> None:
+        self.lost: Counter[str] = Counter()
+        """Spans that are not in the log, by reason."""
+        self._open = spans
+        self._done = done
+
+    def settle(self, spans: int, reason: str | None = None) -> None:
+        """Note that spans are in the log, or why they are not."""
+        if reason is not None:
+            self.lost[reason] += spans
+        self._open -= spans
+        if self._open == 0:
+            self._done(self)
+
+
 class Trace:
     """Immutable but for `encoded`, where the sender keeps the bytes that all these spans have in common.
 
@@ -32,10 +55,11 @@ class Trace:
     span that learns one gets a Trace of its own, which its later children inherit: facts flow down, never up or across.
 
     Spans are timed by the monotonic clock; `anchor`, added to it, is epoch nanoseconds. So a wall clock that is set
-    bends no duration, and all spans of the trace agree on when. `resource` is None for spans of this process's own.
+    bends no duration, and all spans of the trace agree on when. `resource` is None for spans of this process's own;
+    `receipt` for those whose sender waits for no word.
     """
 
-    __slots__ = ("anchor", "encoded", "facts", "flags", "id", "resource", "state")
+    __slots__ = ("anchor", "encoded", "facts", "flags", "id", "receipt", "resource", "state")
 
     def __init__(
         self,
@@ -52,6 +76,7 @@ class Trace:
         self.facts = facts
         self.anchor = time_ns() - perf_counter_ns() if anchor is None else anchor
         self.resource = resource
+        self.receipt: Receipt | None = None
         self.encoded: object = None
 
     def knowing(self, facts: Facts) -> "Trace":

@@ -86,7 +86,7 @@ EVIDENCE: tuple[tuple[str, str], ...] = (
 )
 """Attribute whose presence tells the stage, where no value of KINDS does and no operation is named."""
 
-OPERATIONS = ("gen_ai.operation.name", "ai.operationId", "traceloop.span.kind", "openinference.span.kind")
+OPERATIONS = frozenset({"gen_ai.operation.name", "ai.operationId", "traceloop.span.kind", "openinference.span.kind"})
 """With one of these, even with a value unknown here, EVIDENCE is not asked: it may be a wrapper."""
 
 INFERENCE = frozenset({"llm", "embedding", "rerank"})

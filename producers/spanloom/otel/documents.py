@@ -12,11 +12,12 @@ from spanloom.otel.values import parsed
 Found = tuple[str, float | None, bool]
 """Id, score, cited."""
 _PREFIXES = (*table.DOCUMENTS, *table.EVALUATIONS)
+_NAMES = frozenset((*table.DOCUMENT_LISTS, *(name for name, _ in table.SCORES)))
 
 
-def listed(said: Attributes) -> Attributes:
-    """Return what is listed under numbered names: few spans have any."""
-    return {name: value for name, value in said.items() if name.startswith(_PREFIXES)}
+def has_any(said: Attributes, events: Sequence[Event]) -> bool:
+    """Say whether a span may have documents or verdicts: most have none."""
+    return bool(events) or not _NAMES.isdisjoint(said) or any(name.startswith(_PREFIXES) for name in said)
 
 
 def found_documents(said: Attributes, events: Sequence[Event], pseudonym: Callable[[str], str]) -> tuple[Found, ...]:
@@ -24,9 +25,8 @@ def found_documents(said: Attributes, events: Sequence[Event], pseudonym: Callab
 
     One without an id is named by the keyed hash of its content, so that it is the same one next time.
     """
-    numbers = listed(said)
-    for prefix in table.DOCUMENTS if numbers else ():
-        if numbered := _numbered(numbers, prefix):
+    for prefix in table.DOCUMENTS:
+        if numbered := _numbered(said, prefix):
             return _some(_document(one, "document.", pseudonym) for one in numbered)
     for name in table.DOCUMENT_LISTS:
         if items := _list(said.get(name)):
@@ -38,9 +38,8 @@ def found_documents(said: Attributes, events: Sequence[Event], pseudonym: Callab
 def verdicts(said: Attributes, events: Sequence[Event]) -> dict[str, float]:
     """Return the scores of evaluations by name."""
     found = {}
-    numbers = listed(said)
-    for prefix, (name, score) in table.EVALUATIONS.items() if numbers else ():
-        for one in _numbered(numbers, prefix):
+    for prefix, (name, score) in table.EVALUATIONS.items():
+        for one in _numbered(said, prefix):
             found[fields.text(one.get(name))] = fields.number(one.get(score))
     for attributes in (said, *(attributes for _, _, attributes in events)):
         for name, score in table.SCORES:

@@ -13,7 +13,7 @@ from spanloom.fields import FACTS, MANY, text
 from spanloom.otel import dialects as table
 from spanloom.otel import outcome, usage
 from spanloom.otel.calls import Call, Calls
-from spanloom.otel.documents import found_documents, verdicts
+from spanloom.otel.documents import found_documents, has_any, verdicts
 from spanloom.otel.received import Attributes, Received
 from spanloom.otel.values import parsed, plain, unfold
 from spanloom.otel.withheld import hashes, is_content, texts
@@ -33,6 +33,7 @@ _PLACES = {
 }
 _FACTS = frozenset(FACTS.values())
 _KINDS = [(name, {value: kind for kind, values in stages.items() for value in values}) for name, stages in table.KINDS]
+_TELLING = frozenset(name for name, _ in table.KINDS)
 _PROVIDERS = {other: name for name, others in table.PROVIDERS.items() for other in others}
 
 
@@ -62,10 +63,11 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
         detail["error_type"] = error
     else:
         used.difference_update(table.FIELDS["error_type"])
-    if documents := found_documents(said, span.events, pseudonym):
-        detail["documents"] = documents
-    if scores := verdicts(said, span.events):
-        detail["scores"] = scores
+    if has_any(said, span.events):
+        if documents := found_documents(said, span.events, pseudonym):
+            detail["documents"] = documents
+        if scores := verdicts(said, span.events):
+            detail["scores"] = scores
     blocked = outcome.block_reason(said, kind, error)
     if kind in table.INFERENCE:
         counts = usage.read(said)
@@ -91,11 +93,11 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
 
 def stage(said: Attributes, otel_kind: str) -> str:
     """Return the stage of a span: what the tables tell, else `request` of a server's or consumer's, or `other`."""
-    for name, stages in _KINDS:
-        value = said.get(name)
-        if value is not None and (found := stages.get(str(value))) is not None:
-            return found
-    if not any(name in said for name in table.OPERATIONS):
+    if not _TELLING.isdisjoint(said):
+        for name, stages in _KINDS:
+            if name in said and (found := stages.get(str(said[name]))) is not None:
+                return found
+    if table.OPERATIONS.isdisjoint(said):
         for name, found in table.EVIDENCE:
             if said.get(name):
                 return found

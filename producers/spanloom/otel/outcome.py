@@ -25,6 +25,8 @@ def error_type(span: Received, named: object) -> str | None:
 
 def block_reason(said: Attributes, kind: str, error: str | None) -> str | None:
     """Return why a safety check blocked, in a word; None: nothing says that one did."""
+    if error is None and _TELLING.isdisjoint(said):
+        return None
     for rule in table.BLOCKS:
         value = text(said[rule.attribute]) if rule.attribute in said and rule.kind in (None, kind) else None
         if value is not None and value.lower() in rule.values:
@@ -36,6 +38,7 @@ def block_reason(said: Attributes, kind: str, error: str | None) -> str | None:
     return _word(error) if error is not None and _word(error) in table.BLOCKING_ERRORS else None
 
 
+_TELLING = frozenset((*table.FIELDS["finish_reasons"], *(rule.attribute for rule in table.BLOCKS)))
 _REASONS = {raw: reason for reason, words in table.REASONS.items() for raw in words}
 
 

@@ -31,10 +31,13 @@ def parsed(value: object) -> object:
     return found
 
 
-def unfold(attributes: Attributes) -> dict[str, object]:
+def unfold(attributes: Attributes) -> Attributes:
     """Return the attributes, with those inside JSON that the tables know added under dotted names."""
+    folded = UNFOLD & attributes.keys()
+    if not folded:
+        return attributes
     said = dict(attributes)
-    for name in UNFOLD & said.keys():
+    for name in folded:
         value = said[name]
         for key, inner in _inside(name, value if isinstance(value, dict) else parsed(value)):
             said.setdefault(key, inner)

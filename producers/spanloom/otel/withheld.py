@@ -9,6 +9,7 @@ from spanloom.otel.dialects import CONTENT, CONTENT_PREFIXES, FIELDS, INPUTS, OU
 from spanloom.otel.received import Attributes
 from spanloom.otel.values import plain
 
+_WHOLE = frozenset((*INPUTS, *OUTPUTS))
 _MAPPED = frozenset(name for names in FIELDS.values() for name in names)
 
 
@@ -21,6 +22,8 @@ def is_content(name: str) -> bool:
 def hashes(said: Attributes, pseudonym: Callable[[str], str]) -> dict[str, object]:
     """Return the keyed hashes of what went in and what came out."""
     found: dict[str, object] = {}
+    if _WHOLE.isdisjoint(said):
+        return found
     for field, names in (("input_hash", INPUTS), ("output_hash", OUTPUTS)):
         whole = next((value for name in names if (value := said.get(name))), None)
         if whole is not None:

@@ -105,10 +105,8 @@ def main(sdk: str, *instrumentors: str) -> None:
     module = "openai"
     for path in instrumentors:
         if path == "langfuse":
-            langfuse = importlib.import_module("langfuse")
-            langfuse.Langfuse(
-                public_key="pk-lf-1", secret_key="sk-lf-1", tracer_provider=provider, base_url="http://127.0.0.1:9"
-            )
+            made = importlib.import_module("langfuse").Langfuse
+            made(public_key="pk", secret_key="sk", tracer_provider=provider, span_exporter=InMemorySpanExporter())
             module = "langfuse.openai"
             continue
         name, _, made = path.partition(":")

@@ -44,6 +44,16 @@ class Calls:
         both are roots); or it is the direct parent of the call; or it is a sibling, and both failed without an answer.
         Where only the echo reports tokens it is no echo: a call counted twice is less wrong than tokens not counted.
         """
+        original = self._echoed(call)
+        if original is not None:
+            call = call._replace(span_id=original)  # an echo may have an echo around it
+        elif call.response:
+            self._keep(self._by_response, call.response, call)
+        if call.parent is not None:
+            self._keep(self._by_parent, (call.trace_id, call.parent), call)
+        return original
+
+    def _echoed(self, call: Call) -> int | None:
         known = self._by_response.get(call.response) if call.response else None
         below = self._by_parent.get((call.trace_id, call.span_id))
         beside = None if call.parent is None else self._by_parent.get((call.trace_id, call.parent))
@@ -53,10 +63,6 @@ class Calls:
             return below.span_id
         if beside is not None and _surrounds(call, beside) and _unanswered(call) and _unanswered(beside):
             return beside.span_id
-        if call.response:
-            self._keep(self._by_response, call.response, call)
-        if call.parent is not None:
-            self._keep(self._by_parent, (call.trace_id, call.parent), call)
         return None
 
     def _keep(self, calls: OrderedDict[K, Call], key: K, call: Call) -> None:

@@ -81,11 +81,14 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
     detail |= hashes(said, pseudonym)
     if span.scope:
         detail["otel.scope.name"] = span.scope
+    detail["spanloom.withheld"] = 0  # before all that may be too much
     entry = span.parent is None or span.remote
     withheld = _keep(about.attributes if entry else {}, detail, ()) + _keep(span.attributes, detail, used)
     events, links, hidden, cut = _notes(span, detail)
     if withheld + hidden:
         detail["spanloom.withheld"] = withheld + hidden
+    else:
+        del detail["spanloom.withheld"]
     trace = Trace(span.trace_id, SAMPLED, "", {**facts, **about.facts}, 0, about.resource)
     ids = (trace, span.span_id, span.parent, span.remote, text(span.name) or "", kind)
     return (*ids, span.start, max(span.start, span.end), detail, events or None, links or None, span.cut + cut)

@@ -26,6 +26,13 @@ def test_a_parent_around_the_call_is_an_echo_though_it_knows_no_answer() -> None
     assert echoes(INNER._replace(parent=3), outer(response="msg_2")) == [None, None]
 
 
+def test_an_echo_of_an_echo_names_the_call() -> None:
+    inner = INNER._replace(parent=3, response="", failed=True, counted=False)
+    middle = outer(parent=4, response="", failed=True, counted=False)
+    last = outer(scope="framework", span_id=4, start=8, end=22, response="", failed=True, counted=False)
+    assert echoes(inner, middle, last) == [None, 2, 2]
+
+
 def test_siblings_that_failed_without_an_answer_are_one_call() -> None:
     failed = INNER._replace(response="", counted=False, failed=True)
     assert echoes(failed, outer(response="", counted=False, failed=True)) == [None, 2]

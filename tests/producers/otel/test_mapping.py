@@ -309,6 +309,7 @@ def test_usage_on_a_wrapper_is_an_attribute_and_counts_nothing(wrapper: dict[str
         ({"ai.response.msToFirstChunk": 250.0}, (), SECOND // 4),
         ({"langfuse.observation.completion_start_time": '"2026-09-21T14:13:20.250000Z"'}, (), SECOND // 4),
         ({"llm.request.type": "chat"}, [("First Token Stream Event", START + SECOND // 4, {})], SECOND // 4),
+        ({"gen_ai.response.time_to_first_chunk": 2.1}, (), 2 * SECOND),
         ({"gen_ai.response.time_to_first_chunk": 99}, (), None),
         ({"langfuse.observation.completion_start_time": "2026-09-21T14:13:20"}, (), None),
     ],

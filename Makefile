@@ -1,14 +1,15 @@
 # Everything a newcomer needs: `make demo` and `make test`. Only Python ≥ 3.11 (with venv), make and the package registries are assumed.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check sim soak bench lock
+.PHONY: help demo up test test-compat check sim soak bench lock
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+COMPAT := .venv-compat/.ready
 MEMBERS := schemas producers processors sinks dashboards deploy
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 10
 
 demo: $(READY) ## Start the whole line with an example service, raise three incidents, check every number
 	@$(BIN)/spanloom demo
@@ -18,6 +19,9 @@ up: $(READY) ## Keep the line running for your own services
 
 test: check ## Check and run all tests
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-compat: $(COMPAT) ## Test with real SDKs and instrumentations, in an environment of their own
+	@.venv-compat/bin/pytest --confcutdir tests/compat tests/compat
 
 sim: $(READY) ## Simulate SEEDS stories from seed SEED on
 	@$(BIN)/python -m tests.sim.run --seeds $(or $(SEEDS),200) --seed $(or $(SEED),0)
@@ -44,4 +48,8 @@ lock: $(READY) ## Resolve the dependencies again
 
 $(READY): requirements.lock uv.requirements.lock $(MEMBERS:%=%/pyproject.toml)
 	@PYTHON="$(PYTHON)" sh deploy/bootstrap.sh
+	@touch $@
+
+$(COMPAT): compat.requirements.lock schemas/pyproject.toml producers/pyproject.toml | $(READY)
+	@PYTHON="$(PYTHON)" sh deploy/compat.sh
 	@touch $@

@@ -55,7 +55,7 @@ def test_what_is_called_like_a_secret_is_one(name: str) -> None:
     hidden = {f"{secret}{end}" for secret in secrets(CLASSES[name]) for end in ("", "_FILE")}
     plain = set(variables(CLASSES[name])) - hidden
     suspicious = {n for n in plain if any(word in n for word in ("PASSWORD", "SECRET", "TOKEN", "PEPPER", "KEY"))}
-    assert suspicious <= {"SPANLOOM_KAFKA_KEY_FILE"}
+    assert suspicious <= {"SPANLOOM_KAFKA_KEY_FILE", "SPANLOOM_GATEWAY_KEYS_FILE"}  # paths
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_every_command_refuses_a_variable_that_nobody_can_use(line: str, variabl
 
 def test_every_member_has_commands_and_settings() -> None:
     assert {line.split()[0] for line in commands(spanloom)} == {point.name for point in entry_points(group=GROUP)}
-    assert {"producer", "processors", "sink", "verify", "viewer", "stack"} == set(CLASSES)
+    assert {"producer", "gateway", "processors", "sink", "verify", "viewer", "stack"} == set(CLASSES)
 
 
 @pytest.mark.parametrize("line", [*commands(spanloom)])

@@ -6,6 +6,7 @@ sends what people wrote: users and texts leave as keyed hashes only.
 
 from spanloom.decorate import trace_llm
 from spanloom.feedback import feedback
+from spanloom.otel.instrumenting import instrument
 from spanloom.process import configure, dropped, flush, shutdown
 from spanloom.propagation import extract, inject
 from spanloom.span import Remote, Span, current_span, span
@@ -22,6 +23,7 @@ __all__ = [
     "feedback",
     "flush",
     "inject",
+    "instrument",
     "shutdown",
     "span",
     "trace_llm",

@@ -10,19 +10,41 @@ thread.
 from collections import deque
 from collections.abc import Callable
 from itertools import count, repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spanloom.trace import Trace
 
 UNIT = 1024
 
+
+class Name:
+    """Name of an attribute that reads like a field's and is none: a key of the detail that fills no field."""
+
+    __slots__ = ("_said",)
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    def __str__(self) -> str:
+        return self._said
+
+
+Detail = dict[Any, object]
+"""What was said of a span by name (a text, or a Name): a field's name fills the field, any other is an attribute."""
 Texts = tuple[tuple[str, str], ...]
 Events = list[tuple[str, int, Texts]]
 Links = list[tuple[str, str, Texts]]
-Ended = tuple[Trace, int, int | None, bool, str, str, int, int, dict[str, object], Events | None, Links | None, int]
+Ended = tuple[Trace, int, int | None, bool, str, str, int, int, Detail, Events | None, Links | None, int]
 """An ended span as the host left it, out of the host's reach, its values not looked at yet: trace, number, the parent's
 number, parent is remote, name, kind, start, end (monotonic clock), details by name, events, links, things left out.
 """
+Late = Callable[[], Ended]
+"""An ended span that the sender is still to translate."""
+
+
+def ended(entry: Ended | Late) -> Ended:
+    """Return an entry of the buffer as it is to be sent."""
+    return entry if isinstance(entry, tuple) else entry()
 
 
 class Tally:
@@ -54,20 +76,22 @@ class Buffer:
 
     def __init__(self, size: int) -> None:
         self.refusals = Refusals(Tally(), Tally(), Tally())
-        self._entries: deque[Ended | None] = deque()
+        self._entries: deque[Ended | Late | None] = deque()
         self._room = size // UNIT
         self._reason = "queue_full"
 
-    def put(self, span: Ended, size: int) -> None:
-        """Take a span of about `size` bytes, or count it as refused. Never waits, never raises."""
+    def put(self, span: Ended | Late, size: int) -> bool:
+        """Take a span of about `size` bytes, or count it as refused and return False. Never waits, never raises."""
         if len(self._entries) >= self._room:
             getattr(self.refusals, self._reason).add()
-        elif size <= UNIT:
+            return False
+        if size <= UNIT:
             self._entries.append(span)
         else:
             self._entries.extend((span, *repeat(None, size // UNIT)))
+        return True
 
-    def take(self) -> Ended | None:
+    def take(self) -> Ended | Late | None:
         """Return the oldest span, or None when there is none. For the sender alone."""
         entries = self._entries
         while entries:
@@ -75,6 +99,10 @@ class Buffer:
             if span is not None:
                 return span
         return None
+
+    def fits(self, size: int) -> bool:
+        """Say whether there is room for about `size` bytes more."""
+        return len(self._entries) + size // UNIT < self._room
 
     def close(self, reason: str) -> None:
         """Refuse everything from now on for `reason`: disabled or shutdown."""

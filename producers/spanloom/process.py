@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from spanloom import ids, secrecy
-from spanloom.buffer import Buffer, Ended
+from spanloom.buffer import Buffer, Ended, Late
 from spanloom.trace import Facts
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Life:
     def __init__(self, settings: "ProducerSettings | None", buffer: Buffer | None = None) -> None:
         self.settings = settings
         self.token = ids.life
+        self.recording = buffer is not None
         self.buffer = buffer if buffer is not None else Buffer(settings.buffer_bytes if settings else 0)
         self.sender: Sender | None = None
         if buffer is None and (settings is None or settings.disabled):
@@ -69,12 +70,17 @@ def live(life: Life) -> None:
     _life = life
 
 
+def configured() -> bool:
+    """Say whether somebody has said where spans go: to Kafka, or to a recording."""
+    return _life.settings is not None or _life.recording
+
+
 def facts() -> Facts:
     """Return the facts that hold for every trace of this process."""
     return _facts
 
 
-def offer(span: Ended, size: int) -> None:
+def offer(span: Ended | Late, size: int) -> None:
     """Take an ended span for sending, or count it as dropped. Never waits, never raises."""
     if _life.token is not ids.life:
         _be_born()

@@ -6,13 +6,11 @@ failed delivery nothing more is sent for a while, then one message as a probe.
 """
 
 import logging
-import socket
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from importlib.metadata import version
-from pathlib import Path
+from functools import lru_cache, partial
 from queue import Empty, SimpleQueue
 from threading import Event
 from time import monotonic, sleep, time_ns
@@ -20,17 +18,20 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.cimpl import murmur2
-from spanloom_schemas import codec
 
 from spanloom import wire
-from spanloom.buffer import UNIT, Buffer, Ended
+from spanloom.buffer import UNIT, Buffer, Ended, Late, ended
 from spanloom.cluster import Ear
 from spanloom.ledger import Ledger
+from spanloom.origin import origin, prefix
 from spanloom.settings import ProducerSettings
+from spanloom.trace import Receipt, Resource
 
 TOPIC = "llm.spans"
 LINGER = 0.1
 """Seconds a span waits for company."""
+AWAITED = 0.002
+"""Seconds between looks for the broker's word, while somebody waits for it."""
 BATCH_SPANS = 500
 BATCH_BYTES = 900_000
 SPAN_BYTES = 256 * 1024
@@ -85,10 +86,11 @@ class Call:
 
 @dataclass(slots=True)
 class Batch:
-    """Encoded spans of one partition that wait for their header."""
+    """Encoded spans of one partition and one resource that wait for their header."""
 
     spans: list[bytes] = field(default_factory=list)
     size: int = 0
+    receipts: Counter[Receipt] = field(default_factory=Counter)
 
 
 class Sender:
@@ -108,17 +110,19 @@ class Sender:
         self._settings = settings
         self._ear = Ear(settings)
         self._ledger = Ledger()
-        self._header = wire.header(origin(settings, epoch))
+        home = origin(settings, epoch)
+        self._header = lru_cache(256)(lambda resource: wire.header(home.of(resource)))
         self._home = epoch
         self._prefix = b""
-        self._calls: SimpleQueue[Call] = SimpleQueue()  # its put is safe in signal handlers
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()  # its put is safe in signal handlers
+        self._receipts: dict[int, Counter[Receipt]] = {}
         self._over = False
         self._partitions = 0
         self._learn_at = 0.0
         self._learn_pause = 0.0
         self._send_at = 0.0
         self._backoff = 0.0
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[tuple[int, Resource | None], Batch] = {}
         self._said: object = None
         self._warned_at = -1e9
         self._told = {""}
@@ -134,6 +138,15 @@ class Sender:
     def dropped(self) -> dict[str, int]:
         """Return spans dropped so far, by reason, as of the last round."""
         return self._ledger.dropped
+
+    def hurry(self) -> None:
+        """Have a round made now."""
+        self._calls.put(None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether Kafka took what was sent last, and nothing is known to be in the way."""
+        return self._partitions > 0 and not self._backoff and not self._over
 
     def _ask(self, call: Call, timeout: float) -> bool:
         self._calls.put(call)
@@ -152,7 +165,8 @@ class Sender:
         finally:
             self._over = True
             while not self._calls.empty():
-                self._calls.get().done.set()
+                if (call := self._calls.get()) is not None:
+                    call.done.set()
 
     def _run(self) -> None:
         kafka = self._connect(
@@ -171,7 +185,7 @@ class Sender:
     def _next_call(self) -> Call | None:
         busy = len(self._buffer) * UNIT > self._settings.buffer_bytes // 8
         try:
-            return self._calls.get(timeout=0.0005 if busy else LINGER)
+            return self._calls.get(timeout=0.0005 if busy else AWAITED if self._receipts else LINGER)
         except Empty:
             return None
 
@@ -181,11 +195,11 @@ class Sender:
         self._count_refusals()
         if self._ready(kafka):
             if self._said is None:  # sequence 0, the hello
-                self._send(kafka, self._home % self._partitions, Batch())
+                self._send(kafka, self._own(), Batch())
             self._drain(kafka, monotonic() + LINGER)
             self._send_all(kafka)
             if self._said != self._news():
-                self._send(kafka, self._home % self._partitions, Batch())
+                self._send(kafka, self._own(), Batch())
         kafka.poll(0)
 
     def _drain(self, kafka: Producer, until: float) -> None:
@@ -201,38 +215,49 @@ class Sender:
                 if len(self._buffer) * UNIT < self._settings.buffer_bytes // 8:
                     sleep(0.00005)  # lets go of the GIL: the host's threads come first, unless the buffer fills up
 
-    def _encode(self, kafka: Producer, ended: Ended) -> None:
+    def _encode(self, kafka: Producer, entry: Ended | Late) -> None:
         self._ledger.popped += 1
         try:
-            data = wire.span(ended)
+            span = ended(entry)
+            data = wire.span(span)
         except Exception as error:
             self._ledger.lost["encode"] += 1
-            self._warn(f"a span named {ended[4]!r} could not be encoded: {type(error).__name__}: {error}")
+            self._warn(f"a span could not be encoded: {type(error).__name__}: {error}: {entry!r:.200}")
+            _settle(entry, "encode")
             return
         if len(data) > SPAN_BYTES:
             self._ledger.lost["too_large"] += 1
+            _settle(span, "too_large")
             return
-        partition = murmur2(ended[0].id.encode(), self._partitions)
-        batch = self._batches.get(partition)
+        trace = span[0]
+        place = murmur2(trace.id.encode(), self._partitions), trace.resource
+        batch = self._batches.get(place)
         if batch is None:
-            batch = self._batches[partition] = Batch()
+            batch = self._batches[place] = Batch()
         elif batch.size + len(data) > BATCH_BYTES:
-            self._send(kafka, partition, self._batches.pop(partition))
-            batch = self._batches[partition] = Batch()
+            self._send(kafka, place, self._batches.pop(place))
+            batch = self._batches[place] = Batch()
         batch.spans.append(data)
         batch.size += len(data)
+        if trace.receipt is not None:
+            batch.receipts[trace.receipt] += 1
         if len(batch.spans) == BATCH_SPANS:
-            self._send(kafka, partition, self._batches.pop(partition))
+            self._send(kafka, place, self._batches.pop(place))
 
     def _send_all(self, kafka: Producer) -> None:
         while self._batches:
             self._send(kafka, *self._batches.popitem())
 
-    def _send(self, kafka: Producer, partition: int, batch: Batch, last: bool = False) -> None:
+    def _own(self) -> tuple[int, None]:
+        """Return where messages about this process itself go."""
+        return self._home % self._partitions, None
+
+    def _send(self, kafka: Producer, place: tuple[int, Resource | None], batch: Batch, last: bool = False) -> None:
+        partition, resource = place
         ledger = self._ledger
         self._count_refusals()
         sequence = ledger.next_sequence()
-        header = self._header(
+        header = self._header(resource)(
             sequence=sequence,
             sent=time_ns(),
             made=ledger.made,
@@ -243,10 +268,13 @@ class Sender:
         message = wire.message(self._prefix, header, batch.spans)
         self._said = self._news()
         ledger.sent(sequence, len(batch.spans), len(message))
+        if batch.receipts:
+            self._receipts[sequence] = batch.receipts
         try:
             kafka.produce(TOPIC, message, partition=partition, on_delivery=partial(self._decided, sequence))
         except BufferError:
             ledger.give_up(sequence, "queue_full")
+            self._settle(sequence, "queue_full")
         except KafkaException as error:
             self._failed(sequence, error.args[0])
 
@@ -255,11 +283,17 @@ class Sender:
             return self._failed(sequence, error)
         self._ledger.delivered(sequence)
         self._backoff = 0.0
+        self._settle(sequence)
         return None
+
+    def _settle(self, sequence: int, reason: str | None = None) -> None:
+        for receipt, spans in self._receipts.pop(sequence, {}).items():
+            receipt.settle(spans, reason)
 
     def _failed(self, sequence: int, error: KafkaError) -> None:
         reason = _REASONS.get(error.code(), "rejected")
         self._ledger.give_up(sequence, reason)
+        self._settle(sequence, reason)
         if reason != "too_large":
             first, longest = BACKOFF_SECONDS
             self._backoff = min(longest, 2 * self._backoff) or first
@@ -280,7 +314,7 @@ class Sender:
 
     def _learn(self, kafka: Producer) -> None:
         try:
-            self._prefix = self._prefix or prefix(self._settings)
+            self._prefix = self._prefix or prefix(self._settings, ANSWER_SECONDS)
             topic = kafka.list_topics(TOPIC, timeout=ANSWER_SECONDS).topics[TOPIC]
         except KafkaException as error:
             self._learn_later()
@@ -323,14 +357,15 @@ class Sender:
         if self._partitions:
             self._finish(kafka, until - 0.4)
         reason = "shutdown" if self._partitions else "unreachable"
-        while self._buffer.take() is not None:
+        while (entry := self._buffer.take()) is not None:
             self._ledger.popped += 1
             self._ledger.lost[reason] += 1
+            _settle(entry, reason)
         if self._ledger.under_way:
             kafka.purge()
             kafka.flush(0.05)
         if self._partitions:
-            self._send(kafka, self._home % self._partitions, Batch(), last=True)
+            self._send(kafka, self._own(), Batch(), last=True)
             kafka.flush(max(0.0, until - monotonic() - 0.05))
         drops = self._ledger.dropped
         if drops:
@@ -359,31 +394,7 @@ class Sender:
             _log.warning("%s", line)
 
 
-def prefix(settings: ProducerSettings) -> bytes:
-    """Return the bytes in front of every batch. Raises RegistryError where a registry is to be asked and is away."""
-    if not settings.schema_registry_url:
-        return codec.prefix("span_batch")
-    from spanloom_schemas import registry
-
-    return codec.prefix("span_batch", registry.of(settings, ANSWER_SECONDS))
-
-
-def program(argv: list[str]) -> str:
-    """Return the name of the running program: its file's, or, of `python -m package`, the package's."""
-    path = Path(argv[0] if argv and argv[0] else "python")
-    return path.parent.name if path.name == "__main__.py" else path.name
-
-
-def origin(settings: ProducerSettings, epoch: int) -> wire.Origin:
-    """Return what is constant in this process's headers."""
-    host = settings.host or socket.gethostname()
-    name = settings.service or program(sys.argv)
-    return wire.Origin(
-        producer=f"{host}:{name}",
-        epoch=epoch,
-        service=name,
-        environment=settings.environment,
-        host=host,
-        version=settings.version,
-        sdk=f"spanloom/{version('spanloom')}",
-    )
+def _settle(entry: Ended | Late, reason: str) -> None:
+    """Tell who waits for a span that is lost; for one that is still to be translated, nobody does."""
+    if isinstance(entry, tuple) and entry[0].receipt is not None:
+        entry[0].receipt.settle(1, reason)

@@ -7,7 +7,7 @@ from typing import Any
 from spanloom_schemas import codec
 
 from spanloom import process, wire
-from spanloom.buffer import Buffer
+from spanloom.buffer import Buffer, ended
 
 _ORIGIN = wire.Origin("test", 1, "test", "test", "test", "", "spanloom")
 
@@ -22,8 +22,8 @@ class Recorded:
     @property
     def spans(self) -> list[dict[str, Any]]:
         """Return the spans in the order of their ends, as the schema has them: encoded and decoded again."""
-        while (ended := self._buffer.take()) is not None:
-            self._spans.append(decoded(wire.span(ended)))
+        while (entry := self._buffer.take()) is not None:
+            self._spans.append(decoded(wire.span(ended(entry))))
         return self._spans
 
     def named(self, name: str) -> dict[str, Any]:

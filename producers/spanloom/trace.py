@@ -2,7 +2,10 @@
 facts.
 """
 
+from collections import Counter
+from collections.abc import Callable
 from time import perf_counter_ns, time_ns
+from typing import NamedTuple
 
 from spanloom import ids
 from spanloom.secrecy import User
@@ -14,6 +17,37 @@ Facts = dict[str, str | User]
 """By name; `user` is a User, all others are texts."""
 
 
+class Resource(NamedTuple):
+    """Who made a span, where that is not this process itself; empty: as this process says."""
+
+    service: str = ""
+    environment: str = ""
+    host: str = ""
+    version: str = ""
+    sdk: str = ""
+
+
+class Receipt:
+    """What became of the spans of one request: `done` is called, once, when the fate of all `spans` is known.
+
+    Settled by the sender's thread alone.
+    """
+
+    def __init__(self, spans: int, done: Callable[["Receipt"], None]) -> None:
+        self.lost: Counter[str] = Counter()
+        """Spans that are not in the log, by reason."""
+        self._open = spans
+        self._done = done
+
+    def settle(self, spans: int, reason: str | None = None) -> None:
+        """Note that spans are in the log, or why they are not."""
+        if reason is not None:
+            self.lost[reason] += spans
+        self._open -= spans
+        if self._open == 0:
+            self._done(self)
+
+
 class Trace:
     """Immutable but for `encoded`, where the sender keeps the bytes that all these spans have in common.
 
@@ -21,22 +55,33 @@ class Trace:
     span that learns one gets a Trace of its own, which its later children inherit: facts flow down, never up or across.
 
     Spans are timed by the monotonic clock; `anchor`, added to it, is epoch nanoseconds. So a wall clock that is set
-    bends no duration, and all spans of the trace agree on when.
+    bends no duration, and all spans of the trace agree on when. `resource` is None for spans of this process's own;
+    `receipt` for those whose sender waits for no word.
     """
 
-    __slots__ = ("anchor", "encoded", "facts", "flags", "id", "state")
+    __slots__ = ("anchor", "encoded", "facts", "flags", "id", "receipt", "resource", "state")
 
-    def __init__(self, id: str, flags: int, state: str, facts: Facts, anchor: int | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        flags: int,
+        state: str,
+        facts: Facts,
+        anchor: int | None = None,
+        resource: Resource | None = None,
+    ) -> None:
         self.id = id
         self.flags = flags
         self.state = state
         self.facts = facts
         self.anchor = time_ns() - perf_counter_ns() if anchor is None else anchor
+        self.resource = resource
+        self.receipt: Receipt | None = None
         self.encoded: object = None
 
     def knowing(self, facts: Facts) -> "Trace":
         """Return the same trace with other facts."""
-        return Trace(self.id, self.flags, self.state, facts, self.anchor)
+        return Trace(self.id, self.flags, self.state, facts, self.anchor, self.resource)
 
 
 def begin(facts: Facts) -> Trace:

@@ -14,7 +14,7 @@ from spanloom import fields
 from spanloom.buffer import Ended
 from spanloom.fields import KINDS, LONG, MANY, OTEL_KINDS, SEGMENTS, SHORT, STATUSES
 from spanloom.secrecy import User
-from spanloom.trace import Trace
+from spanloom.trace import Resource, Trace
 
 T = TypeVar("T")
 
@@ -149,6 +149,8 @@ _SLOTS = {
     for position, (name, encode, _) in enumerate(group)
 }
 _SLOTS |= {alias: _SLOTS[name] for alias, name in fields.ALIASES.items()}
+FIELDS = _SLOTS.keys()
+"""Names in a span's detail that are fields."""
 
 _CONTEXT = ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "dataset_id")
 _PROMPT_FACTS = ("prompt_id", "prompt_version")
@@ -260,7 +262,7 @@ def _attribute(key: object, value: object) -> bytes:
 
 
 class Origin(NamedTuple):
-    """Who sends: what is constant in the headers of one life of one process."""
+    """Who sends: what is constant in the headers of one life of one process, of spans of one resource."""
 
     producer: str
     epoch: int
@@ -269,6 +271,11 @@ class Origin(NamedTuple):
     host: str
     version: str
     sdk: str
+
+    def of(self, resource: Resource | None) -> "Origin":
+        """Return the origin of spans that another process, or another library, made."""
+        said = {} if resource is None else {name: value for name, value in resource._asdict().items() if value}
+        return self._replace(**said)
 
 
 def header(origin: Origin) -> Callable[..., bytes]:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from spanloom.settings import ProducerSettings
+from spanloom.gateway.settings import GatewaySettings
 from spanloom_schemas.settings import variables
 
 TEXT = (Path(__file__).parents[2] / "docs" / "embedding.md").read_text("utf-8")
@@ -20,4 +20,4 @@ def test_the_examples_run() -> None:
 
 
 def test_every_variable_that_is_named_exists() -> None:
-    assert set(re.findall(r"SPANLOOM_[A-Z_]*[A-Z]\b(?!_)", TEXT)) <= {*variables(ProducerSettings)}
+    assert set(re.findall(r"SPANLOOM_[A-Z_]*[A-Z]\b(?!_)", TEXT)) <= {*variables(GatewaySettings)}

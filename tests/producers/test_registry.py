@@ -9,7 +9,8 @@ import pytest
 from spanloom import sender as module
 from spanloom.asgi import TraceMiddleware
 from spanloom.buffer import Buffer
-from spanloom.sender import Sender, origin, program
+from spanloom.origin import origin, program
+from spanloom.sender import Sender
 from spanloom.settings import ProducerSettings
 from spanloom.trace import Trace
 from spanloom_schemas import codec, registry

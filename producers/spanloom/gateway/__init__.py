@@ -1,0 +1,1 @@
+"""The OTLP door: services that speak OpenTelemetry's protocol send their spans here (the extra `gateway`)."""

@@ -1,0 +1,95 @@
+"""The topic of a Collector's Kafka exporter (`otlp_spans`, encoding otlp_proto): each message is a request.
+
+Its messages have any key; ours are keyed by trace id, so spans are published anew. An offset is committed when Kafka
+has the spans before it: after a crash some are published again, as the same spans.
+"""
+
+import asyncio
+import logging
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from spanloom_schemas.settings import KafkaSettings
+
+from spanloom.gateway import otlp
+from spanloom.gateway.door import Door, Verdict
+
+GROUP = "spanloom-gateway"
+MESSAGES = 100
+"""Read at once."""
+PAUSE_SECONDS = 1.0
+
+_log = logging.getLogger("spanloom")
+
+
+class Reader:
+    """Reads the topic until `stop`."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Have `run` return after what it is at."""
+        self._stopped = True
+
+    async def run(self) -> None:
+        """Publish what comes. Raises KafkaException where the cluster refuses."""
+        topic = self._door.settings.gateway_collector_topic
+        consumer = Consumer(_config(self._door.settings))
+        consumer.subscribe([topic])
+        try:
+            while not self._stopped:
+                messages = await asyncio.to_thread(consumer.consume, MESSAGES, 0.5)
+                await self._take([message for message in messages if _is_data(message, topic)], consumer)
+        finally:
+            await asyncio.to_thread(consumer.close)
+
+    async def _take(self, messages: list[Message], consumer: Consumer) -> None:
+        """Publish messages, again and again until Kafka has their spans, and commit."""
+        open_ = messages
+        while open_ and not self._stopped:
+            done = await asyncio.gather(*(self._published(message) for message in open_))
+            open_ = [message for message, is_done in zip(open_, done, strict=True) if not is_done]
+            if open_:
+                await asyncio.sleep(PAUSE_SECONDS)
+        if messages and not open_:
+            ends = {message.partition(): message.offset() for message in messages}  # in order, a partition
+            topic = self._door.settings.gateway_collector_topic
+            offsets = [TopicPartition(topic, place or 0, (last or 0) + 1) for place, last in ends.items()]
+            try:
+                await asyncio.to_thread(consumer.commit, offsets=offsets, asynchronous=False)
+            except KafkaException as error:  # another reader has the partition now, and publishes the same spans again
+                _log.warning("the place in %s is not kept: %s", topic, error.args[0].str())
+
+    async def _published(self, message: Message) -> bool:
+        where = f"{message.topic()}:{message.partition()}:{message.offset()}"
+        try:
+            request = otlp.decode(message.value() or b"", otlp.PROTOBUF)
+        except otlp.BadRequest as error:
+            _log.error("the message %s is passed over: %s", where, error)
+            return True
+        answer = await self._door.publish(request, {})
+        if answer.rejected:
+            _log.warning("of the message %s are passed over %s", where, answer.message)
+        return answer.verdict is Verdict.DONE
+
+
+def _config(kafka: KafkaSettings) -> dict[str, object]:
+    return {
+        **kafka.librdkafka(),
+        "group.id": GROUP,
+        "client.id": "spanloom",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "fetch.message.max.bytes": 8 * 1024 * 1024,
+    }
+
+
+def _is_data(message: Message, topic: str) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+        raise KafkaException(error)
+    _log.warning("%s cannot be read for now: %s", topic, error.str())
+    return False

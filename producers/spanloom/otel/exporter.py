@@ -1,0 +1,157 @@
+"""The doors for an application's own OpenTelemetry SDK: its spans go through our buffer and sender to Kafka.
+
+The processor takes a span at its end, in the application's thread, which only notes it; the sender translates. The
+exporter does the same for what a processor of the SDK collected.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+
+from opentelemetry.context import Context
+from opentelemetry.sdk import resources
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import Link
+
+from spanloom import ids, process
+from spanloom.buffer import Ended
+from spanloom.otel.calls import Calls
+from spanloom.otel.mapping import About, translate
+from spanloom.otel.received import Attributes, Received
+from spanloom.otel.resource import resource
+from spanloom.secrecy import pseudonym
+from spanloom.span import current_span
+
+_SIZE = 1024
+"""Bytes of a span with nothing on it; OpenTelemetry's objects are larger than ours."""
+_ENTRY = 128
+
+
+class Door:
+    """Hands spans of the SDK to this process's producer, which it configures where nobody has."""
+
+    def __init__(self) -> None:
+        self._calls = Calls()
+        self._resource: object = None
+        self._about = About(None, {}, {})
+        self.closed = False
+        if not process.configured():
+            said = resource(resources.Resource.create().attributes)[0]._asdict()
+            named = {name: said[name] for name in ("service", "environment", "version", "host") if said[name]}
+            process.configure(
+                **{name: value for name, value in named.items() if not os.environ.get(f"SPANLOOM_{name.upper()}")}
+            )
+
+    def take(self, span: ReadableSpan, above: int | None = None) -> None:
+        """Take an ended span (`above`: the id of its parent, where the SDK knows of none), or count it as dropped."""
+        ids.awake()
+        if self.closed:
+            process.life().buffer.refusals.shutdown.add()
+        else:
+            process.offer(partial(self._ended, span, above), _size(span))
+
+    def _ended(self, span: ReadableSpan, above: int | None) -> Ended:
+        if span.resource is not self._resource:
+            here, rest = resource(span.resource.attributes)
+            self._resource, self._about = span.resource, About(here, rest, {})
+        about = self._about._replace(facts=process.facts())
+        return translate(received(span, above), about, self._calls, pseudonym)
+
+
+class SpanloomSpanProcessor(SpanProcessor):
+    """Publishes sampled spans as they end: `provider.add_span_processor(SpanloomSpanProcessor())`.
+
+    A root span that begins within one of our own spans, and in its trace (`spanloom.instrument` sees to that), is a
+    child of it.
+    """
+
+    def __init__(self) -> None:
+        self._door = Door()
+        self._above: dict[int, int] = {}
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Note which of our spans the span is in."""
+        ours = current_span()
+        if ours is not None and span.parent is None:
+            context = span.get_span_context()
+            if context is not None and f"{context.trace_id:032x}" == ours.trace_id:
+                self._above[context.span_id] = ours.number
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a span for sending."""
+        context = span.get_span_context()
+        if context is not None:
+            above = self._above.pop(context.span_id, None)
+            if context.trace_flags.sampled:
+                self._door.take(span, above)
+
+    def shutdown(self) -> None:
+        """Send what waits; spans that end later are dropped and counted."""
+        self._door.closed = True
+        process.flush(process.EXIT_SECONDS)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what waits; say whether all arrived in time."""
+        return process.flush(timeout_millis / 1000)
+
+
+class SpanloomSpanExporter(SpanExporter):
+    """Publishes spans that a processor of the SDK collected: `BatchSpanProcessor(SpanloomSpanExporter())`."""
+
+    def __init__(self) -> None:
+        self._door = Door()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Take spans for sending. What becomes of them later is in the ledger."""
+        for span in spans:
+            self._door.take(span)
+        return SpanExportResult.FAILURE if self._door.closed else SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Send what waits; what is exported later is dropped and counted."""
+        self._door.closed = True
+        process.flush(process.EXIT_SECONDS)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what waits; say whether all arrived in time."""
+        return process.flush(timeout_millis / 1000)
+
+
+def received(span: ReadableSpan, above: int | None = None) -> Received:
+    """Return a span of the SDK as the mapping takes it."""
+    context, parent, scope = span.get_span_context(), span.parent, span.instrumentation_scope
+    assert context is not None  # only a span that never began has none
+    start = span.start_time or 0
+    return Received(
+        trace_id=f"{context.trace_id:032x}",
+        span_id=context.span_id,
+        parent=above if parent is None else parent.span_id,
+        remote=parent is not None and parent.is_remote,
+        name=span.name,
+        kind=span.kind.name.lower(),
+        start=start,
+        end=span.end_time or start,
+        status=span.status.status_code.name.lower(),
+        attributes=_attributes(span),
+        events=[(event.name, event.timestamp, _attributes(event)) for event in span.events],
+        links=[
+            (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}", _attributes(link)) for link in span.links
+        ],
+        scope=scope.name if scope is not None else "",
+        cut=span.dropped_attributes + span.dropped_events + span.dropped_links,
+    )
+
+
+def _attributes(said: ReadableSpan | Event | Link) -> Attributes:
+    return dict(said.attributes or {})
+
+
+def _size(span: ReadableSpan) -> int:
+    """Return about how many bytes a span holds."""
+    size = _SIZE
+    for attributes in (span.attributes, *(event.attributes for event in span.events)):
+        for value in (attributes or {}).values():
+            each = 64 if isinstance(value, tuple) else 1
+            size += _ENTRY + (each * len(value) if isinstance(value, str | tuple) else 0)
+    return size

@@ -221,7 +221,7 @@ _TOKENS = Row(
                 "sum(t.unpriced) / sum(t.spans) AS unpriced",
                 by=["model"],
                 where=_CALLS,
-                having="sum(t.spans) > 0",
+                having=sql.SPANS,
             ),
             links.traces("unpriced"),
             limits.UNPRICED,

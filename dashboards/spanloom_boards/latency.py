@@ -10,18 +10,25 @@ BOUNDS_MS = [base * 10**power for power in range(5) for base in (1, 2, 5)]
 
 def _row(above: float, upto: float | None) -> str:
     """How many requests took more than `above` and at most `upto` ms, to a bucket of the sketch (1.1 %)."""
-    value = "pow(2, (i + 0.5) / 64) / 1e6"
+    value = "sketchValue(bucket) / 1e6"
     inside = f"{value} > {above:g}" + (f" AND {value} <= {upto:g}" if upto else "")
-    return (
-        f"arraySum(arrayMap((i, c) -> if({inside}, c, 0), merged.1, merged.2)) AS `{f'{upto:g}' if upto else '+Inf'}`"
-    )
+    return f"sumIf(requests, {inside}) AS `{f'{upto:g}' if upto else '+Inf'}`"
 
 
-HEATMAP = (
-    f"SELECT time, {', '.join(_row(a, b) for a, b in zip([0, *BOUNDS_MS], [*BOUNDS_MS, None], strict=True))}\nFROM (\n"
-    + sql.windows("sumMap(t.duration_sketch.index, t.duration_sketch.count) AS merged", where="t.request")
-    + "\n)\nORDER BY time"
+_BUCKETS = sql.windows(
+    "sum(count) AS requests",
+    by=["bucket AS bucket"],
+    where="t.request",
+    each="t.duration_sketch.index AS bucket, t.duration_sketch.count AS count",
 )
+_ROWS = ",\n    ".join(_row(a, b) for a, b in zip([0, *BOUNDS_MS], [*BOUNDS_MS, None], strict=True))
+HEATMAP = f"""SELECT time,
+    {_ROWS}
+FROM (
+{_BUCKETS}
+)
+GROUP BY time
+ORDER BY time"""
 
 _STAGED = sql.of_traces("t.stages AS stages", "count() OVER () AS traces")
 STAGES = f"""SELECT stage.kind AS stage, sum(stage.self) / 1e6 / any(traces) AS mean_ms
@@ -33,8 +40,7 @@ ORDER BY mean_ms DESC"""
 
 PROMPTS = sql.totals(
     "sum(t.spans) AS calls",
-    f"{sql.quantile(0.5)} AS p50",
-    f"{sql.quantile(0.95)} AS p95",
+    *sql.quantiles()[:2],
     f"{sql.quantile(0.95, 'ttft')} AS ttft_p95",
     "sum(t.input_tokens + t.cache_read_tokens + t.cache_write_tokens) / sum(t.spans) AS tokens_in",
     by=("prompt_id", "prompt_version", "service"),
@@ -96,7 +102,7 @@ _HOW_IT_IS_SPREAD = Row(
             "Request latency",
             "p50, p95, p99 of requests; the line is the limit of RequestLatencyP50High for p50.",
             "ms",
-            sql.windows(*sql.quantiles(), where="t.request"),
+            sql.windows(*sql.quantiles(), where="t.request", having=sql.SPANS),
             links.traces("slow"),
             limits.MEDIAN_MS,
         ),

@@ -145,7 +145,7 @@ _LATENCY = Row(
             "are the limits of the p95 alerts. p50 up: everything is slow (a model, a database). Only p99 up: some "
             "requests are; click to see which.",
             "ms",
-            sql.windows(*sql.quantiles(), where="t.request"),
+            sql.windows(*sql.quantiles(), where="t.request", having=sql.SPANS),
             links.traces("slow"),
             limits.LATENCY_MS,
         ),
@@ -183,7 +183,7 @@ _LOAD_AND_ERRORS = Row(
                 "sum(t.errors) / sum(t.spans) AS failed",
                 by=["service"],
                 where="t.request",
-                having="sum(t.spans) > 0",
+                having=sql.SPANS,
             ),
             links.of_series("service", "errors"),
             limits.ERRORS,

@@ -46,23 +46,28 @@ def _grouped(columns: str) -> str:
 
 
 _ALL = ", ".join(f"{expression} AS {name}" for name, expression in _MEASURES.items())
-_CHANGES = ", ".join(f"m.{name} / nullIf(b.{name}, 0) - 1 AS {name}_change" for name in _COMPARED)
-TABLE = f"""WITH measured AS (
+_IS_BASE = "side = ${base:singlequote}"
+
+
+def _of_base(value: str, partition: str = "") -> str:
+    return f"anyIf({value}, {_IS_BASE}) OVER ({partition})"
+
+
+_CHANGES = ", ".join(f"{name} / nullIf({_of_base(name)}, 0) - 1 AS {name}_change" for name in _COMPARED)
+TABLE = f"""SELECT *, {_CHANGES}
+FROM (
 {_grouped(_ALL)}
 )
-SELECT m.*, {_CHANGES}
-FROM measured AS m LEFT JOIN (SELECT * FROM measured WHERE side = ${{base:singlequote}}) AS b ON 1 = 1
-ORDER BY m.side = ${{base:singlequote}} DESC, m.side"""
-SCORES = f"""WITH measured AS (
-    SELECT {SIDE} AS side, toString(s.name) AS score, sum(s.count) AS scored, sum(s.sum) / 1e6 / sum(s.count) AS mean
+ORDER BY {_IS_BASE} DESC, side"""
+SCORES = f"""SELECT *, mean - {_of_base("mean", "PARTITION BY score")} AS difference
+FROM (
+    SELECT toString(s.name) AS score, {SIDE} AS side, sum(s.count) AS scored, sum(s.sum) / 1e6 / sum(s.count) AS mean
     FROM {sql.WINDOWS} ARRAY JOIN t.scores AS s
     WHERE {sql.chosen()}
       AND {_SIDES}
-    GROUP BY side, score
+    GROUP BY score, side
 )
-SELECT m.score AS score, m.side AS side, m.scored AS scored, m.mean AS mean, m.mean - b.mean AS difference
-FROM measured AS m LEFT JOIN (SELECT * FROM measured WHERE side = ${{base:singlequote}}) AS b ON m.score = b.score
-ORDER BY score, side = ${{base:singlequote}} DESC, side"""
+ORDER BY score, {_IS_BASE} DESC, side"""
 
 
 def _over_time(column: str, where: str, having: str = "sum(t.spans) > 0") -> str:

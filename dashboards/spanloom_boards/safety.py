@@ -12,14 +12,8 @@ def scored(name: str) -> str:
     return f"{index} / 1e6 / nullIf(sumIf(s.count, s.name = '{name}'), 0)"
 
 
-def _each(query: str, array: str) -> str:
-    """A query over roll-ups with a row for each item of an array."""
-    return query.replace(f"FROM {sql.WINDOWS}", f"FROM {sql.WINDOWS} ARRAY JOIN {array}")
-
-
-REASONS = _each(
-    sql.windows(f"{sql.per_minute('sum(b.count)')} AS blocks", by=["reason"]).replace("t.reason AS", "b.reason AS"),
-    "t.block_reasons AS b",
+REASONS = sql.windows(
+    f"{sql.per_minute('sum(b.count)')} AS blocks", by=["b.reason AS reason"], each="t.block_reasons AS b"
 )
 FLAG = """multiIf(
         positionCaseInsensitive(name, 'toxic') > 0, 'toxicity',
@@ -37,19 +31,13 @@ FROM (
 WHERE flag != ''
 GROUP BY time, flag
 ORDER BY time, flag"""
-SCORES = _each(
-    sql.windows("sum(s.sum) / 1e6 / sum(s.count) AS mean", by=["score"]).replace("t.score AS", "s.name AS"),
-    "t.scores AS s",
-)
-SCORES_BY_PROMPT = _each(
-    sql.totals(
-        "s.name AS score",
-        "sum(s.count) AS scored",
-        "sum(s.sum) / 1e6 / sum(s.count) AS mean",
-        by=("service", "prompt_id", "prompt_version"),
-        order="scored DESC",
-    ).replace("GROUP BY service", "GROUP BY score, service"),
-    "t.scores AS s",
+SCORES = sql.windows("sum(s.sum) / 1e6 / sum(s.count) AS mean", by=["s.name AS score"], each="t.scores AS s")
+SCORES_BY_PROMPT = sql.totals(
+    "sum(s.count) AS scored",
+    "sum(s.sum) / 1e6 / sum(s.count) AS mean",
+    by=("s.name AS score", "service", "prompt_id", "prompt_version"),
+    order="scored DESC",
+    each="t.scores AS s",
 )
 REFUSALS = sql.of_spans(
     "$__timeInterval(t.end) AS time",
@@ -71,9 +59,8 @@ BLOCKED_TRACES = sql.of_traces(
 
 
 def _quality(title: str, about: str, unit: str, score: str) -> Panel:
-    query = _each(
-        sql.totals(f"{scored(score)} AS mean", f"sumIf(s.count, s.name = '{score}') AS scored"), "t.scores AS s"
-    )
+    counted = f"sumIf(s.count, s.name = '{score}') AS scored"
+    query = sql.totals(f"{scored(score)} AS mean", counted, each="t.scores AS s")
     panel = stat(title, about, unit, query, links.traces("feedback"))
     panel["options"]["reduceOptions"]["fields"] = "mean"
     return panel

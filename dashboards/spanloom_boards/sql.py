@@ -27,25 +27,40 @@ def chosen(*names: str, of: str = "t") -> str:
     )
 
 
-def windows(*columns: str, by: Sequence[str] = (), where: str = "", having: str = "") -> str:
-    """A time series over roll-ups: `columns` in each interval, a series for each value of `by` (pane keys)."""
-    keys = [f"t.{name} AS {name}" for name in by]
+def windows(*columns: str, by: Sequence[str] = (), where: str = "", having: str = "", each: str = "") -> str:
+    """A time series over roll-ups: `columns` in each interval, a series for each value of `by`.
+
+    `by`: pane keys, or expressions with their names (`b.reason AS reason`); `each`: an array with a row for each item.
+    """
+    keys, names = _keys(by)
     condition = f"\n  AND {where}" if where else ""
     after = f"\nHAVING {having}" if having else ""
     return (
-        f"SELECT {', '.join([TIME, *keys, *columns])}\nFROM {WINDOWS}\nWHERE {chosen()}{condition}"
-        f"\nGROUP BY {', '.join(['time', *by])}{after}\nORDER BY {', '.join(['time', *by])}"
+        f"SELECT {', '.join([TIME, *keys, *columns])}\nFROM {_joined(each)}\nWHERE {chosen()}{condition}"
+        f"\nGROUP BY {', '.join(['time', *names])}{after}\nORDER BY {', '.join(['time', *names])}"
     )
 
 
-def totals(*columns: str, by: Sequence[str] = (), where: str = "", having: str = "", order: str = "") -> str:
-    """A table over roll-ups: `columns` of the whole range, a row for each value of `by` (pane keys)."""
-    keys = [f"t.{name} AS {name}" for name in by]
+def totals(
+    *columns: str, by: Sequence[str] = (), where: str = "", having: str = "", order: str = "", each: str = ""
+) -> str:
+    """A table over roll-ups: `columns` of the whole range, a row for each value of `by`; as `windows` has them."""
+    keys, names = _keys(by)
     condition = f"\n  AND {where}" if where else ""
-    group = f"\nGROUP BY {', '.join(by)}" if by else ""
+    group = f"\nGROUP BY {', '.join(names)}" if by else ""
     after = f"\nHAVING {having}" if having else ""
     ordered = f"\nORDER BY {order}\nLIMIT 100" if order else ""
-    return f"SELECT {', '.join([*keys, *columns])}\nFROM {WINDOWS}\nWHERE {chosen()}{condition}{group}{after}{ordered}"
+    selected = ", ".join([*keys, *columns])
+    return f"SELECT {selected}\nFROM {_joined(each)}\nWHERE {chosen()}{condition}{group}{after}{ordered}"
+
+
+def _keys(by: Sequence[str]) -> tuple[list[str], list[str]]:
+    keys = [key if " AS " in key else f"t.{key} AS {key}" for key in by]
+    return keys, [key.rpartition(" AS ")[2] for key in keys]
+
+
+def _joined(each: str) -> str:
+    return f"{WINDOWS} ARRAY JOIN {each}" if each else WINDOWS
 
 
 def per_second(amount: str) -> str:
@@ -72,15 +87,25 @@ def share(part: str, whole: str) -> str:
 
 
 def quantile(q: float, of: str = "duration", where: str = "") -> str:
-    """The q-quantile of a latency in ms, from the merged sketches."""
-    arguments = f"t.{of}_sketch.index, t.{of}_sketch.count"
-    merged = f"sumMapIf({arguments}, {where})" if where else f"sumMap({arguments})"
-    return f"sketchQuantile({q}, {merged}) / 1e6"
+    """The q-quantile of a latency in ms, from all sketches together: their buckets, weighted by their counts.
+
+    As `sketchQuantile(q, sumMap(…))`, some four times faster.
+    """
+    arguments = f"t.{of}_sketch.index, t.{of}_sketch.count::Array(UInt64)"
+    condition = ("If", f", {where}") if where else ("", "")
+    return f"sketchValue(quantileExactWeightedOrNullArray{condition[0]}({q})({arguments}{condition[1]})) / 1e6"
 
 
-def quantiles(of: str = "duration", where: str = "") -> tuple[str, str, str]:
-    """p50, p95 and p99 in ms."""
-    return tuple(f"{quantile(q, of, where)} AS p{round(q * 100)}" for q in (0.5, 0.95, 0.99))  # type: ignore[return-value]
+def quantiles() -> tuple[str, str, str]:
+    """p50, p95 and p99 of durations in ms, read once; only for groups that have spans (`SPANS`)."""
+    merged = (
+        "quantilesExactWeightedArray(0.5, 0.95, 0.99)(t.duration_sketch.index, t.duration_sketch.count::Array(UInt64))"
+    )
+    p50, p95, p99 = (f"sketchValue({merged}[{n}]) / 1e6 AS {name}" for n, name in enumerate(("p50", "p95", "p99"), 1))
+    return p50, p95, p99
+
+
+SPANS = "sum(t.spans) > 0"
 
 
 def of_traces(*columns: str, where: str = "1", rest: str = "") -> str:

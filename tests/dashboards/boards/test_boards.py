@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import yaml
 from spanloom_boards.__main__ import FOLDER, written
+from spanloom_boards.testing import targets
 from spanloom_processors.core.alerts.rules import Above, Band, Budget, parse
 
 from tests.dashboards.boards import schema
-from tests.dashboards.boards.grafana import targets
 
 ROOT = Path(__file__).parents[3]
 PROVISIONING = ROOT / "dashboards" / "grafana" / "provisioning"

@@ -11,8 +11,7 @@ import pytest
 import yaml
 from spanloom_boards import limits
 from spanloom_boards.__main__ import FOLDER
-
-from tests.dashboards.boards.grafana import targets
+from spanloom_boards.testing import targets
 
 ROOT = Path(__file__).parents[3]
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}

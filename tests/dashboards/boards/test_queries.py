@@ -11,11 +11,11 @@ import clickhouse_connect
 import pytest
 import yaml
 from clickhouse_connect.driver.client import Client
+from spanloom_boards.testing import View, expand, formatted, targets
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks.settings import VerifySettings
 from spanloom_sinks.verify.run import verify
 
-from tests.dashboards.boards.grafana import View, expand, formatted, targets
 from tests.dashboards.boards.recorded import DROPPED, Recorded, record
 
 ROOT = Path(__file__).parents[3]

@@ -16,7 +16,7 @@ import clickhouse_connect
 import sink
 from clickhouse_connect.driver.client import Client
 from spanloom_boards.__main__ import FOLDER
-from spanloom_boards.testing import View, expand, targets
+from spanloom_boards.testing import View, expand, opened, targets
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks import migrate
 
@@ -92,13 +92,7 @@ def fill(client: Client, table: str, width: int, until: int, windows: int) -> No
 def statements(board: dict, client: Client, until: int) -> list[str]:  # type: ignore[type-arg]
     """The board's queries of windows over the month, as the plugin sends them: everything chosen, a point an hour."""
     view = View(until - DAYS * 86_400, until, 3600)
-    for variable in board["templating"]["list"]:
-        name, kind = variable["name"], variable["type"]
-        if kind == "query" and "rawSql" in variable["query"]:
-            view.options[name] = [row[0] for row in client.query(expand(variable["query"]["rawSql"], view)).result_rows]
-            view.values[name] = ["$__all"] if variable["includeAll"] else view.options[name][0]
-        elif kind in ("custom", "textbox"):
-            view.values[name] = variable["current"]["value"]
+    opened(board, view, lambda sql: [str(row[0]) for row in client.query(sql).result_rows])
     sqls = [target["rawSql"] for _, target in targets(board) if "rolled_up" in target.get("rawSql", "")]
     return [expand(sql, view) for sql in sqls]
 

@@ -10,14 +10,15 @@ _TOUCHES = "a.since <= $__toTime AND ifNull(a.resolved, now64(3)) >= $__fromTime
 NOW = """SELECT countIf(a.state = 'firing' AND a.severity = 'critical') AS critical,
     countIf(a.state = 'firing' AND a.severity != 'critical') AS others, countIf(a.state = 'pending') AS pending
 FROM alerts_now AS a"""
-STATES = f"""SELECT assumeNotNull(transition.1) AS time, alert, transition.2 AS state
+STATES = f"""SELECT assumeNotNull(transition.1) AS time, alert, max(transition.2) AS state
 FROM (
     SELECT concat(a.rule, ' ', {_GROUP}) AS alert, arrayJoin(arrayFilter(x -> isNotNull(x.1), [
         (CAST(a.since, 'Nullable(DateTime64(3, \\'UTC\\'))'), 1), (a.fired, 2), (a.resolved, 0)])) AS transition
     FROM alerts_now AS a
     WHERE {_TOUCHES}
 )
-ORDER BY time, state DESC, alert"""
+GROUP BY time, alert
+ORDER BY time, alert"""
 FIRING = f"""SELECT a.severity AS severity, a.rule AS rule, {_GROUP} AS about, a.summary AS summary,
     a.state AS state, a.since AS since, a.value AS value, a.threshold AS threshold, a.unit AS unit,
     a.partial AS partial, a.trace_ids[1] AS worst

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from spanloom_boards.links import SAVED, TRACES
+from spanloom_boards.links import SAVED, TRACES, to
 from spanloom_boards.panels import CLICKHOUSE, Panel
-from spanloom_boards.sql import WINDOWS
+from spanloom_boards.sql import FILTERS, WINDOWS
 
 Board = dict[str, Any]
 Variable = dict[str, Any]
@@ -34,7 +34,8 @@ def board(
 ) -> Board:
     """A board as Grafana's classic JSON. `filtered`: with the filters of all boards; `annotated`: with alerts."""
     known = [*(FILTERING if filtered else ()), *variables]
-    views = [_saved(view, name) for view, name in SAVED.items() if DATASOURCE in known]
+    carried = FILTERS if filtered else ()
+    views = [_saved(view, name, carried) for view, name in SAVED.items() if DATASOURCE in known]
     return {
         "uid": uid,
         "title": title,
@@ -69,10 +70,11 @@ def laid_out(rows: Sequence[Row]) -> list[Panel]:
     return placed
 
 
-def _saved(view: str, name: str) -> dict[str, Any]:
+def _saved(view: str, name: str, carried: Sequence[str]) -> dict[str, Any]:
     return {
-        "type": "link", "title": name, "url": f"/d/{TRACES}?var-view={view}", "tags": [], "asDropdown": False,
-        "includeVars": True, "keepTime": True, "targetBlank": False, "icon": "bolt", "tooltip": "",
+        "type": "link", "title": name, "url": to(TRACES, name, *carried, view=view)["url"], "tags": [],
+        "asDropdown": False, "includeVars": False, "keepTime": False, "targetBlank": False, "icon": "bolt",
+        "tooltip": "",
     }  # fmt: skip
 
 

@@ -150,6 +150,12 @@ _COST = Row(
                 f"{sql.share('sum(t.unpriced)', f'sumIf(t.spans, {_CALLS})')} AS unpriced_share",
             ),
             links.traces("costly"),
+            columns=[
+                Column("dollars", "Cost", "currencyUSD"),
+                Column("tokens", "Tokens", "short"),
+                Column("unpriced_calls", "Unpriced calls", "short"),
+                Column("unpriced_share", "Unpriced", "percentunit", limits.UNPRICED),
+            ],
         ),
         series(
             "Cost a minute by model",

@@ -30,15 +30,25 @@ def target(sql: str, form: int = _TABLE, ref: str = "A") -> dict[str, Any]:
 
 
 def stat(
-    title: str, about: str, unit: str, sql: str, link: Link, thresholds: dict[str, Any] = limits.NONE, **more: Any
+    title: str,
+    about: str,
+    unit: str,
+    sql: str,
+    link: Link,
+    thresholds: dict[str, Any] = limits.NONE,
+    *,
+    columns: Sequence[Column] = (),
+    decimals: int | None = None,
 ) -> Panel:
-    """One number, or a few: the columns of the query's only row."""
+    """One number, or a few: the columns of the query's only row; `columns`: what is other for some of them."""
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/", "values": False},
         "colorMode": "value", "graphMode": "none", "textMode": "auto", "justifyMode": "auto", "orientation": "auto",
     }  # fmt: skip
-    defaults = _defaults(unit, thresholds, [link]) | more
-    return _panel("stat", title, about, [target(sql)], defaults, options)
+    defaults = _defaults(unit, thresholds, [link]) | ({} if decimals is None else {"decimals": decimals})
+    panel = _panel("stat", title, about, [target(sql)], defaults, options)
+    panel["fieldConfig"]["overrides"] = [_override(column.name, _properties(column)) for column in columns]
+    return panel
 
 
 def series(
@@ -81,7 +91,10 @@ def table(title: str, about: str, columns: Sequence[Column], sql: str, row: Link
     defaults["custom"] = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
     options = {"showHeader": True, "cellHeight": "sm"}
     panel = _panel("table", title, about, [target(sql)], defaults, options)
-    panel["fieldConfig"]["overrides"] = [_override(column.name, _properties(column)) for column in columns]
+    coloured = {"id": "custom.cellOptions", "value": {"type": "color-text"}}
+    panel["fieldConfig"]["overrides"] = [
+        _override(column.name, [*_properties(column), *([coloured] if column.thresholds else [])]) for column in columns
+    ]
     return panel
 
 
@@ -175,11 +188,7 @@ def _override(column: str, properties: list[dict[str, Any]]) -> dict[str, Any]:
 def _properties(column: Column) -> list[dict[str, Any]]:
     said: dict[str, Any] = {"displayName": column.title, "unit": column.unit}
     if column.thresholds:
-        said |= {
-            "thresholds": column.thresholds,
-            "custom.cellOptions": {"type": "color-text"},
-            "color": {"mode": "thresholds"},
-        }
+        said |= {"thresholds": column.thresholds, "color": {"mode": "thresholds"}}
     if column.link:
         said["links"] = [column.link]
     if column.width:

@@ -72,6 +72,10 @@ _THE_LEDGER = Row(
             "short",
             LEDGER,
             links.traces(),
+            columns=[
+                Column("dropped", "dropped", "short", limits.at((1, "orange"))),
+                Column("missing", "missing", "short", limits.ANY),
+            ],
             decimals=0,
         )
     ],

@@ -6,6 +6,7 @@ are Grafana's.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote_plus
@@ -116,6 +117,19 @@ def _macro(name: str, arguments: list[str], view: View) -> str:
         case "timeInterval", [column]:
             return f"toStartOfInterval(toDateTime({column}), INTERVAL {max(view.interval, 1)} second)"
     raise AssertionError(f"the plugin has no macro $__{name} with {len(arguments)} arguments that is used here")
+
+
+def opened(board: dict[str, Any], view: View, ask: Callable[[str], list[str]]) -> View:
+    """`view` with the board's variables as it opens: what their queries answer (`ask`), and of it All or the first."""
+    for variable in board["templating"]["list"]:
+        name, kind = variable["name"], variable["type"]
+        if kind == "query" and "rawSql" in variable["query"]:
+            view.options[name] = ask(expand(variable["query"]["rawSql"], view))
+            assert view.options[name], f"the variable {name} has no values"
+            view.values[name] = [_ALL] if variable["includeAll"] else view.options[name][0]
+        elif kind in ("custom", "textbox"):
+            view.values[name] = variable["current"]["value"]
+    return view
 
 
 def targets(board: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:

@@ -94,22 +94,32 @@ def _encoded(schema: str, topic: str) -> splice.Message:
 
 
 def _alert(store: ClickHouse, trace_id: str, now: int) -> None:
-    """One alert that was and one that is."""
-    minute, at = MINUTE_NS // 10**6, now // 10**6
-    life = [datum for datum in topics.examples("llm.alerts") if datum["state"] in ("pending", "firing", "resolved")][:3]
-    said = []
-    for n, (state, since) in enumerate([("pending", 90), ("firing", 88), ("resolved", 70), ("firing", 3)]):
-        times = {"since": at - 90 * minute, "fired": 0 if state == "pending" else at - 88 * minute, "resolved": 0}
-        if state == "resolved":
-            times["resolved"] = at - 70 * minute
-        if n == 3:
-            times = {"since": at - 5 * minute, "fired": at - 3 * minute, "resolved": 0}
-        window = {"window_start": at - since * minute - minute, "window_end": at - since * minute}
-        group = [{"key": "environment", "value": "production"}, {"key": "service", "value": "rag-chat"}]
-        which = {"rule": "RequestLatencyP95High", "identity": "b" * 64 if n == 3 else "a" * 64, "group": group}
-        found = {"state": state, "at": at - since * minute, "trace_ids": [trace_id]}
-        said.append(life[0] | which | times | window | found)
-    _insert(store, "llm.alerts", [(n, at, codec.encode("alert", datum)) for n, datum in enumerate(said)])
+    """One alert that was, one that is, and one that fired the moment it was true; minutes ago."""
+    lives = {
+        ("RequestLatencyP95High", "a"): [
+            ("pending", 90, None, None),
+            ("firing", 90, 88, None),
+            ("resolved", 90, 88, 70),
+        ],
+        ("RequestLatencyP95High", "b"): [("pending", 5, None, None), ("firing", 5, 3, None)],
+        ("CostlyRequest", "c"): [("firing", 30, 30, None)],
+    }
+    example = next(datum for datum in topics.examples("llm.alerts") if datum["state"] == "firing")
+    group = [{"key": "environment", "value": "production"}, {"key": "service", "value": "rag-chat"}]
+    said = [
+        example
+        | {"rule": rule, "identity": identity * 64, "group": group, "state": state, "trace_ids": [trace_id]}
+        | {"since": _ago(now, since), "fired": _ago(now, fired), "resolved": _ago(now, resolved)}
+        | {"at": _ago(now, resolved or fired or since)}
+        for (rule, identity), life in lives.items()
+        for state, since, fired, resolved in life
+    ]
+    _insert(store, "llm.alerts", [(n, now // 10**6, codec.encode("alert", datum)) for n, datum in enumerate(said)])
+
+
+def _ago(now: int, minutes: int | None) -> int:
+    """Epoch ms; 0: never."""
+    return 0 if minutes is None else (now - minutes * MINUTE_NS) // 10**6
 
 
 class _Traffic:

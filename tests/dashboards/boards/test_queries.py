@@ -11,7 +11,7 @@ import clickhouse_connect
 import pytest
 import yaml
 from clickhouse_connect.driver.client import Client
-from spanloom_boards.testing import View, expand, formatted, targets
+from spanloom_boards.testing import View, expand, formatted, opened, targets
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks.settings import VerifySettings
 from spanloom_sinks.verify.run import verify
@@ -50,15 +50,7 @@ def seen(board: dict[str, Any], client: Client, recorded: Recorded, *, month: bo
     """A board as it opens: each variable asks its query, and is All or the first value."""
     until = recorded.ended
     view = View(until - MONTH, until, 3600) if month else View(recorded.begun, until, 60)
-    for variable in board["templating"]["list"]:
-        name = variable["name"]
-        if variable["type"] == "query" and variable["datasource"]["type"] == "grafana-clickhouse-datasource":
-            found = [str(row[0]) for row in client.query(expand(variable["query"]["rawSql"], view)).result_rows]
-            assert found, f"the variable {name} has no values"
-            view.options[name] = found
-            view.values[name] = ["$__all"] if variable["includeAll"] else found[0]
-        elif variable["type"] in ("textbox", "custom"):
-            view.values[name] = variable["current"]["value"]
+    opened(board, view, lambda sql: [str(row[0]) for row in client.query(sql).result_rows])
     if "trace_id" in view.values:
         view.values["trace_id"] = recorded.trace_id
     view.values.update(chosen)
@@ -131,6 +123,7 @@ def one_row(panel: dict[str, Any], found: dict[str, str], rows: list[Any]) -> No
     assert len(rows) == 1
     assert all(_NUMBER.match(kind) for kind in found.values()), found
     assert all(value is not None for value in rows[0])
+    assert {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]} <= found.keys()
     if not (fields := panel["options"]["reduceOptions"]["fields"]).startswith("/"):
         assert fields in found
 
@@ -239,7 +232,16 @@ def test_alerts_stand_on_the_other_boards(name: str, client: Client, views: dict
     found, rows = columns(client, expand(annotation["target"]["rawSql"], views[name, False]))
     assert list(found) == ["time", "timeEnd", "title", "text", "tags"]
     assert _TIME.match(found["time"])
-    assert len(rows) == 2
+    assert [row[2] for row in rows] == [f"{rule} (critical)" for rule in ("RequestLatencyP95High", "CostlyRequest")] + [
+        "RequestLatencyP95High (critical)"
+    ]
+
+
+def test_an_alert_that_fires_at_once_is_shown_as_firing(client: Client, views: dict[tuple[str, bool], View]) -> None:
+    (states,) = [target for panel, target in targets(BOARDS["alerts"]) if panel["type"] == "state-timeline"]
+    rows = client.query(expand(states["rawSql"], views["alerts", False])).result_rows
+    assert [state for _, alert, state in rows if alert.startswith("CostlyRequest")] == [2]
+    assert [state for _, alert, state in rows if alert.startswith("RequestLatencyP95High")] == [1, 2, 0, 1, 2]
 
 
 def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, recorded: Recorded) -> None:

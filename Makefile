@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`. Only Python ≥ 3.11 (with venv), make and the package registries are assumed.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-compat check sim soak bench lock
+.PHONY: help demo up test test-compat check sim soak bench boards lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -42,6 +42,9 @@ soak: $(READY) ## Faults on real processes at length, and simulation seeds: KILL
 
 bench: $(READY) ## Measure; one line a figure
 	@$(BIN)/python benchmarks/run.py
+
+boards: $(READY) ## Write Grafana's boards again
+	@$(BIN)/python -m spanloom_boards
 
 lock: $(READY) ## Resolve the dependencies again
 	@sh deploy/lock.sh

@@ -127,11 +127,12 @@ def stored(url: str) -> float:
 
 
 @contextmanager
-def engine() -> Iterator[tuple[str, int]]:
-    """A ClickHouse engine on the core, its URL and process."""
+def engine(*, pinned: bool = True) -> Iterator[tuple[str, int]]:
+    """A ClickHouse engine, on the core where `pinned`: its URL and process."""
+    pin = ["taskset", "-c", str(CORE)] if pinned else []
     with tempfile.TemporaryDirectory(prefix="spanloom-bench-") as folder:
         service, url = services.engine(Path(folder) / "data", port=0)
-        with subprocess.Popen(["taskset", "-c", str(CORE), *service.command], stdout=subprocess.DEVNULL) as process:
+        with subprocess.Popen([*pin, *service.command], stdout=subprocess.DEVNULL) as process:
             try:
                 while not service.ready(""):
                     time.sleep(0.1)

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping
 
 import polars as pl
 from faust.types import TP
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from spanloom_schemas.frames.spans import SHORT, shortened
 from spanloom_schemas.frames.splice import Decoded
 
@@ -27,6 +27,7 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         self.models = ModelTotals()
         registry.register(self.models)
+        ProcessCollector(registry=registry)
 
         def counter(name: str, documentation: str, *labels: str) -> Counter:
             return Counter(f"spanloom_{name}", documentation, labels, registry=registry)

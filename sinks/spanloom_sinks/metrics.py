@@ -1,6 +1,6 @@
 """What the sink says about itself to Prometheus."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 
 class Metrics:
@@ -8,6 +8,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.rows = Counter("spanloom_sink_rows", "Rows written", ["table"], registry=registry)
         self.insert = Histogram(
             "spanloom_sink_insert_seconds",

@@ -145,11 +145,16 @@ def tool(name: str, *arguments: str) -> None:
 
 def test_promtool_accepts_the_configuration_and_the_rules() -> None:
     tool("promtool", "check", "config", "prometheus/prometheus.yml")
-    tool("promtool", "check", "rules", "--lint=all", "--lint-fatal", "prometheus/rules.yml")
+    files = ["prometheus/rules.yml", "prometheus/applications.yml"]
+    tool("promtool", "check", "rules", "--lint=all", "--lint-fatal", *files)
 
 
-def test_a_service_that_is_down_for_a_minute_is_an_alert() -> None:
+def test_what_goes_wrong_in_spanloom_is_an_alert_and_what_is_well_is_none() -> None:
     tool("promtool", "test", "rules", "prometheus/rules_test.yml")
+
+
+def test_what_goes_wrong_in_applications_is_an_alert_and_what_is_well_is_none() -> None:
+    tool("promtool", "test", "rules", "prometheus/applications_test.yml")
 
 
 def test_amtool_accepts_the_configuration() -> None:

@@ -281,3 +281,20 @@ def test_more_windows_than_a_turn_takes_are_summed_up_over_several_turns(line, s
     assert turns == 3
     for table in ("panes_1m", "panes_1h"):
         assert store.query(f"SELECT sum(spans) FROM {table} FINAL").item() == 10
+
+
+@pytest.mark.parametrize(("days", "width"), [(2, 60), (30, 3600)])
+def test_a_range_is_read_by_minutes_up_to_two_days_and_else_by_hours_with_the_same_sums(
+    days, width, line, store, traffic
+):
+    log = messages(traffic)
+    line.spans(log)
+    line.panes(log)
+    line.roll_up()
+    until = NOW // 1000 + 3600
+    between = f"since = toDateTime({until - days * 86_400}), until = toDateTime({until})"
+    found = store.query(
+        f"SELECT width, sum(spans) AS spans, sum(cost) AS cost FROM rolled_up({between}) GROUP BY width"
+    )
+    truth = of_spans(store)
+    assert found.rows() == [(width, truth["spans"], truth["cost"])]

@@ -3,3 +3,6 @@
 CREATE OR REPLACE FUNCTION sketchQuantile AS (q, sketch) -> if(
     empty(sketch.2), NULL,
     2 / (exp2(1 / 64) + 1) * exp2((sketch.1[arrayFirstIndex(c -> c >= greatest(1, ceil(q * arraySum(sketch.2))), arrayCumSum(sketch.2))] + 1) / 64));
+-- The point that stands for a bucket. With quantileExactWeightedOrNullArray(0.95)(s.index, s.count::Array(UInt64)) for the bucket it is
+-- what sketchQuantile answers of all sketches together, some four times faster.
+CREATE OR REPLACE FUNCTION sketchValue AS (index) -> 2 / (exp2(1 / 64) + 1) * exp2((index + 1) / 64);

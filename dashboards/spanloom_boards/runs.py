@@ -1,0 +1,192 @@
+"""The board that says whether the new one is better than the old one."""
+
+from spanloom_boards import limits, links, sql
+from spanloom_boards.board import Board, Row, board, choice, query
+from spanloom_boards.panels import Column, series, table
+
+BY = {
+    "Run": "run_id",
+    "Prompt version": "prompt_version",
+    "Experiment": "experiment",
+    "Model": "model",
+}
+_CASES = ", ".join(f"'${{by}}' = '{column}', t.{column}" for column in BY.values())
+SIDE = f"multiIf({_CASES}, '')"
+"""What is compared: a run, a version of a prompt, an experiment or a model."""
+
+_OF_PROMPT = "$__conditionalAll(t.prompt_id IN (${prompt:singlequote}), $prompt)"
+_OF_SIDES = f"$__conditionalAll({SIDE} IN (${{sides:singlequote}}, ${{base:singlequote}}), $sides)"
+_SIDES = f"{SIDE} != ''\n  AND {_OF_SIDES}\n  AND {_OF_PROMPT}"
+CHOICES = (
+    f"SELECT DISTINCT {SIDE} AS side FROM {sql.WINDOWS}\n"
+    f"WHERE side != '' AND {sql.chosen()} AND {_OF_PROMPT} ORDER BY side"
+)
+PROMPTS = f"SELECT DISTINCT t.prompt_id FROM {sql.WINDOWS}\nWHERE t.prompt_id != '' AND {sql.chosen()} ORDER BY 1"
+
+_MEASURES = {
+    "requests": sql.REQUESTS,
+    "calls": "sumIf(t.spans, t.kind = 'llm')",
+    "request_p95": sql.quantile(0.95, where="t.request"),
+    "call_p50": sql.quantile(0.5, where="t.kind = 'llm'"),
+    "call_p95": sql.quantile(0.95, where="t.kind = 'llm'"),
+    "ttft_p95": sql.quantile(0.95, "ttft"),
+    "errors": sql.share("sum(t.errors)", "sum(t.spans)"),
+    "blocks": sql.share("sum(t.blocks)", "sum(t.spans)"),
+    "dollars": sql.DOLLARS,
+    "per_call": sql.share(sql.DOLLARS, "sumIf(t.spans, t.kind = 'llm')"),
+    "tokens_per_call": sql.share(f"sum({sql.TOKENS})", "sumIf(t.spans, t.kind = 'llm')"),
+    "context_use": sql.share("sum(t.cited)", "sum(t.documents)"),
+}
+_COMPARED = ("request_p95", "call_p50", "call_p95", "ttft_p95", "per_call", "tokens_per_call")
+"""Shown as a difference to the base as well."""
+
+
+def _grouped(columns: str) -> str:
+    return f"SELECT {SIDE} AS side, {columns}\nFROM {sql.WINDOWS}\nWHERE {sql.chosen()}\n  AND {_SIDES}\nGROUP BY side"
+
+
+_ALL = ", ".join(f"{expression} AS {name}" for name, expression in _MEASURES.items())
+_IS_BASE = "side = ${base:singlequote}"
+
+
+def _of_base(value: str, partition: str = "") -> str:
+    return f"anyIf({value}, {_IS_BASE}) OVER ({partition})"
+
+
+_CHANGES = ", ".join(f"{name} / nullIf({_of_base(name)}, 0) - 1 AS {name}_change" for name in _COMPARED)
+TABLE = f"""SELECT *, {_CHANGES}
+FROM (
+{_grouped(_ALL)}
+)
+ORDER BY {_IS_BASE} DESC, side"""
+SCORES = f"""SELECT *, mean - {_of_base("mean", "PARTITION BY score")} AS difference
+FROM (
+    SELECT toString(s.name) AS score, {SIDE} AS side, sum(s.count) AS scored, sum(s.sum) / 1e6 / sum(s.count) AS mean
+    FROM {sql.WINDOWS} ARRAY JOIN t.scores AS s
+    WHERE {sql.chosen()}
+      AND {_SIDES}
+    GROUP BY score, side
+)
+ORDER BY score, {_IS_BASE} DESC, side"""
+
+
+def _over_time(column: str, where: str, having: str = "sum(t.spans) > 0") -> str:
+    return (
+        f"SELECT {sql.TIME}, {SIDE} AS side, {column}\nFROM {sql.WINDOWS}\nWHERE {sql.chosen()}\n  AND {_SIDES}"
+        f"\n  AND {where}\nGROUP BY time, side\nHAVING {having}\nORDER BY time, side"
+    )
+
+
+_CHANGE = limits.at((0.05, "orange"), (0.2, "red"))
+_NAME = "${__field.labels.side}"
+
+
+_SIDE_BY_SIDE = Row(
+    "Side by side",
+    9,
+    [
+        table(
+            "Measures and their difference to the base",
+            "A row for each side; the base comes first. A change is relative: +20 % in red is a fifth slower, dearer "
+            "or longer than the base. Of few calls a difference says little.",
+            [
+                Column("side", "Side"),
+                Column("requests", "Requests", "short"),
+                Column("calls", "Model calls", "short"),
+                Column("request_p95", "Request p95", "ms", limits.LATENCY_MS),
+                Column("request_p95_change", "Request p95 Δ", "percentunit", _CHANGE),
+                Column("call_p50", "Call p50", "ms"),
+                Column("call_p50_change", "Call p50 Δ", "percentunit", _CHANGE),
+                Column("call_p95", "Call p95", "ms"),
+                Column("call_p95_change", "Call p95 Δ", "percentunit", _CHANGE),
+                Column("ttft_p95", "First token p95", "ms", limits.TTFT_MS),
+                Column("ttft_p95_change", "First token p95 Δ", "percentunit", _CHANGE),
+                Column("errors", "Failed", "percentunit", limits.ERRORS),
+                Column("blocks", "Blocked", "percentunit"),
+                Column("dollars", "Cost", "currencyUSD"),
+                Column("per_call", "Cost a call", "currencyUSD"),
+                Column("per_call_change", "Cost a call Δ", "percentunit", _CHANGE),
+                Column("tokens_per_call", "Tokens a call", "short"),
+                Column("tokens_per_call_change", "Tokens a call Δ", "percentunit", _CHANGE),
+                Column("context_use", "Context used", "percentunit"),
+            ],
+            TABLE,
+            links.traces(),
+        )
+    ],
+)
+
+_QUALITY = Row(
+    "Quality",
+    8,
+    [
+        table(
+            "Scores and their difference to the base",
+            "Mean of each score by side, on how many, and the difference to the base.",
+            [
+                Column("score", "Score"),
+                Column("side", "Side"),
+                Column("scored", "Scored", "short"),
+                Column("mean", "Mean", "short"),
+                Column("difference", "Difference", "short"),
+            ],
+            SCORES,
+            links.traces("feedback"),
+        )
+    ],
+)
+
+_OVER_TIME = Row(
+    "Over time",
+    8,
+    [
+        series(
+            "Model call latency",
+            "p95 of model calls of each side, where they overlap in time and where not.",
+            "ms",
+            _over_time(f"{sql.quantile(0.95)} AS p95", "t.kind = 'llm'"),
+            links.traces("slow"),
+            name=_NAME,
+        ),
+        series(
+            "Cost of a model call",
+            "Known dollars of a call of each side.",
+            "currencyUSD",
+            _over_time(f"{sql.DOLLARS} / sum(t.spans) AS cost", "t.kind = 'llm'"),
+            links.traces("costly"),
+            limits.REQUEST_DOLLARS,
+            name=_NAME,
+        ),
+        series(
+            "Failed spans",
+            "Share of failed spans of each side.",
+            "percentunit",
+            _over_time("sum(t.errors) / sum(t.spans) AS failed", "1"),
+            links.traces("errors"),
+            limits.ERRORS,
+            name=_NAME,
+        ),
+    ],
+)
+
+
+def runs() -> Board:
+    """Runs, prompt versions, experiments or models side by side."""
+    return board(
+        "spanloom-runs",
+        "Spanloom: runs compared",
+        "Is the new one better than the old one? Runs, prompt versions, experiments or models side by side, with the "
+        "differences to a base.",
+        [
+            _SIDE_BY_SIDE,
+            _QUALITY,
+            _OVER_TIME,
+        ],
+        [
+            choice("by", "Compare", BY),
+            query("prompt", "Prompt", PROMPTS),
+            query("base", "Base", CHOICES, multi=False, everything=False),
+            query("sides", "With", CHOICES, everything=True),
+        ],
+        since="now-7d",
+    )

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -16,7 +16,8 @@ from spanloom_schemas.settings import read
 from spanloom_sinks.settings import VerifySettings
 from spanloom_sinks.verify import printing
 from spanloom_sinks.verify.run import verify
-from spanloom_viewer import store
+from spanloom_traces import NotThere, StoreError, TraceStore
+from spanloom_traces.connection import connect
 from spanloom_viewer.settings import ViewerSettings
 from spanloom_viewer.waterfall import waterfall
 
@@ -52,14 +53,14 @@ def run(console: Console, folder: Path, seconds: float) -> bool:
     with pager.running() as (paged, url), Supervisor(logs, report) as stack:
         begun = int(time.time())
         environment = _start(console, folder, url, stack)
-        with store.connect(read(ViewerSettings, environment)) as client:
+        with _reading(environment) as (store, client):
             example = services.example(environment)
             with Supervisor(logs, report) as people:
                 people.start(*example.services)
                 people.start(services.load(example.chat, example.agent, seconds))
                 load = Load(logs / "load.log")
                 _watch(console, stack, View(seconds, load, paged.arrivals), client)
-            _show_worst(console, client, paged)
+            _show_worst(console, store, paged)
             held = _check(console, client, load, paged, logs)
             held = _verify(console, environment, begun) and held
         if held and console.is_terminal:
@@ -146,15 +147,26 @@ def _shown(console: Console, view: View) -> Iterator[Callable[[], None]]:
     yield lines
 
 
-def _show_worst(console: Console, client: Client, paged: Pager) -> None:
+@contextmanager
+def _reading(environment: dict[str, str]) -> Iterator[tuple[TraceStore, Client]]:
+    """The store, and a client for what only the demo asks; what cannot be read is said in one line."""
+    settings = read(ViewerSettings, environment)
+    try:
+        with TraceStore(settings) as store, connect(settings) as client:
+            yield store, client
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _show_worst(console: Console, store: TraceStore, paged: Pager) -> None:
     """Print the waterfall of the worst trace of the first page that carries one."""
     for arrival in paged.arrivals:
         for trace_id in checks.worst(arrival)[:1]:
-            spans = store.spans(client, trace_id)
-            if spans:
+            with suppress(NotThere):
+                found = store.get_trace(trace_id)
                 rule = arrival.alert.labels["alertname"]
                 console.print(f"\nthe worst trace that {rule} paged: spanloom trace {trace_id}\n", soft_wrap=True)
-                console.print(waterfall(store.trace(client, trace_id), spans, console.width))
+                console.print(waterfall(found.summary, found.tree, console.width))
                 return
 
 

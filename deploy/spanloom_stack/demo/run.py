@@ -39,6 +39,7 @@ _LOGS = {
     "latency": ("processor-1.log", "sink.log"),
     "cost": ("sink.log",),
     "page": ("processor-1.log", "load.log"),
+    "cause": ("processor-1.log", "sink.log"),
 }
 _EVERY = 10.0  # seconds between lines where there is no terminal
 
@@ -61,7 +62,7 @@ def run(console: Console, folder: Path, seconds: float) -> bool:
                 load = Load(logs / "load.log")
                 _watch(console, stack, View(seconds, load, paged.arrivals), client)
             _show_worst(console, store, paged)
-            held = _check(console, client, load, paged, logs)
+            held = _check(console, store, client, load, paged, logs)
             held = _verify(console, environment, begun) and held
         if held and console.is_terminal:
             _serve(console, logs, stack, environment)
@@ -82,7 +83,11 @@ def _start(console: Console, folder: Path, pager_url: str, stack: Supervisor) ->
     begun = time.monotonic()
     with _steps(console) as step:
         line = Line.start(settings, environment, stack, step)
-    console.print(f"broker, engine, processors, sink and pager are up after {time.monotonic() - begun:.1f} s")
+    console.print(
+        f"broker, engine, processors, sink and pager are up after {time.monotonic() - begun:.1f} s; to look around in "
+        f"another terminal:\n  export SPANLOOM_CLICKHOUSE_URL={line.environment['SPANLOOM_CLICKHOUSE_URL']}",
+        soft_wrap=True,
+    )
     return line.environment
 
 
@@ -165,17 +170,17 @@ def _show_worst(console: Console, store: TraceStore, paged: Pager) -> None:
             with suppress(NotThere):
                 found = store.get_trace(trace_id)
                 rule = arrival.alert.labels["alertname"]
-                console.print(f"\nthe worst trace that {rule} paged: spanloom trace {trace_id}\n", soft_wrap=True)
+                console.print(f"\nthe worst trace that {rule} paged: spanloom explain {trace_id}\n", soft_wrap=True)
                 console.print(waterfall(found.summary, found.tree, console.width))
                 return
 
 
-def _check(console: Console, client: Client, load: Load, paged: Pager, logs: Path) -> bool:
+def _check(console: Console, store: TraceStore, client: Client, load: Load, paged: Pager, logs: Path) -> bool:
     """Check everything, again until all holds or no more time is given to what is on its way; print the verdicts."""
     begun, book = time.monotonic(), Book.load()
     with console.status("waiting until everything is stored …"):
         while True:
-            verdicts = _verdicts(client, book, load, paged)
+            verdicts = _verdicts(store, client, book, load, paged)
             if all(one.holds for _, one in verdicts) or time.monotonic() - begun > _SETTLE:
                 break
             time.sleep(1)
@@ -200,13 +205,14 @@ def _verify(console: Console, environment: dict[str, str], since: int) -> bool:
     return report.exact
 
 
-def _verdicts(client: Client, book: Book, load: Load, paged: Pager) -> list[tuple[str, Verdict]]:
+def _verdicts(store: TraceStore, client: Client, book: Book, load: Load, paged: Pager) -> list[tuple[str, Verdict]]:
     return [
         ("spans", checks.ledger(client)),
         ("traces", checks.traces(client)),
         ("latency", checks.quantiles(client)),
         ("cost", checks.cost(client, book)),
         *(("page", checks.page(client, incident, load, paged)) for incident in INCIDENTS),
+        *(("cause", checks.cause(store, incident, paged)) for incident in INCIDENTS),
     ]
 
 
@@ -218,7 +224,7 @@ def _serve(console: Console, logs: Path, stack: Supervisor, environment: dict[st
         console.print(
             f"\nall of it keeps running until Ctrl-C; look around in another terminal:\n\n"
             f"  export SPANLOOM_CLICKHOUSE_URL={environment['SPANLOOM_CLICKHOUSE_URL']}\n"
-            f"  spanloom traces --slow; spanloom traces --costly; spanloom alerts\n"
+            f"  spanloom alerts; spanloom explain ID; spanloom traces --slow; spanloom compare ID ID\n"
             f"  spanloom sql 'SELECT * FROM services_1m'\n\n"
             f"or ask a question of your own and look at its trace:\n\n"
             f'  curl -s {example.chat}/chat -d \'{{"question": "How do I sort a graph?"}}\'\n',

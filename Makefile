@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`. Only Python ≥ 3.11 (with venv), make and the package registries are assumed.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check sim soak bench lock
+.PHONY: help demo up test test-compat check sim soak bench lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ READY := .venv/.ready
 MEMBERS := schemas producers processors sinks dashboards deploy
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
 
 demo: $(READY) ## Start the whole line with an example service, raise three incidents, check every number
 	@$(BIN)/spanloom demo
@@ -18,6 +18,9 @@ up: $(READY) ## Keep the line running for your own services
 
 test: check ## Check and run all tests
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-compat: $(READY) ## Run the tests against what others run (MLflow …), each with a lock of its own
+	@for run in tests/compat/*/run.sh; do sh "$$run" || exit 1; done
 
 sim: $(READY) ## Simulate SEEDS stories from seed SEED on
 	@$(BIN)/python -m tests.sim.run --seeds $(or $(SEEDS),200) --seed $(or $(SEED),0)

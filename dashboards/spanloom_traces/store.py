@@ -38,9 +38,9 @@ class WovenTrace(Struct, frozen=True):
     """Every span, parents before children, with its depth; empty when the spans have expired."""
 
     @property
-    def spans(self) -> list[Span]:
+    def spans(self) -> Found[Span]:
         """The spans in the order of the tree."""
-        return [node.span for node in self.tree]
+        return Found(Span, [node.span for node in self.tree])
 
     @property
     def duration(self) -> int:

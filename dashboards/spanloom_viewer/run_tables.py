@@ -23,7 +23,7 @@ def runs(found: Sequence[Run]) -> Table:
     for column in ("requests", "p50", "p95", "$/request", "errors", "tokens/request"):
         table.add_column(column, no_wrap=True, justify="right")
     for score in scores:
-        table.add_column(wording.clean(score.removeprefix(_SCORE), 24), no_wrap=True, justify="right")
+        table.add_column(Text(wording.clean(score.removeprefix(_SCORE), 24)), no_wrap=True, justify="right")
     table.add_column("model", overflow="fold")
     table.add_column("prompt", overflow="fold")
     for run in found:

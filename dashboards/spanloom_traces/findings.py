@@ -7,6 +7,7 @@ from msgspec import Struct
 from spanloom_traces.model import SpanDetail, Trace
 
 SEGMENTS = ("system", "instructions", "few_shot", "context", "user")
+_SLOW = 2_000_000_000  # ns from which on a trace is slow enough to ask why
 _DECIDES = 0.5  # the share of a trace's time with which one span is its cause
 _CROWDED = 0.8  # the share of a prompt that context takes when it drowns the rest
 _WILD = 1.0  # the temperature from which on the same question gets different answers
@@ -53,7 +54,7 @@ def _errors(spans: Sequence[SpanDetail]) -> Iterator[Finding]:
 
 def _slowest(trace: Trace | None, spans: Sequence[SpanDetail]) -> Iterator[Finding]:
     step = max(trace.critical_path, key=lambda step: step.self, default=None) if trace else None
-    if trace and step and trace.duration and step.self >= _DECIDES * trace.duration:
+    if trace and step and trace.duration >= _SLOW and step.self >= _DECIDES * trace.duration:
         where = next((_where(span) for span in spans if span.span_id == step.span_id), step.name)
         share, seconds = 100 * step.self / trace.duration, trace.duration / 1e9
         text = f"{where} decides how long it took: {step.self / 1e9:.3g} s of {seconds:.3g} s ({share:.0f} %)"

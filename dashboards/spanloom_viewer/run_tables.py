@@ -25,7 +25,9 @@ def runs(found: Sequence[Run]) -> Table:
     for score in scores:
         table.add_column(Text(wording.clean(score.removeprefix(_SCORE), 24)), no_wrap=True, justify="right")
     table.add_column("model", overflow="fold")
-    table.add_column("prompt", overflow="fold")
+    prompts = any(run.run_id != _version(run, "@") for run in found)
+    if prompts:
+        table.add_column("prompt", overflow="fold")
     for run in found:
         table.add_row(
             Text(wording.clean(run.run_id, 60)),
@@ -37,7 +39,7 @@ def runs(found: Sequence[Run]) -> Table:
             f"{run.metrics['tokens_per_request']:,.0f}",
             *(_plain(run.metrics.get(score)) for score in scores),
             Text(wording.clean(run.params.get("llm.model", ""), 60)),
-            Text(wording.clean(_prompt(run), 60)),
+            *([Text(wording.clean(_version(run, " v"), 60))] if prompts else []),
         )
     return table
 
@@ -69,9 +71,9 @@ def _cost(run: Run) -> str:
     return "unknown"
 
 
-def _prompt(run: Run) -> str:
+def _version(run: Run, joint: str) -> str:
     prompt, version = run.params.get("prompt.id", ""), run.params.get("prompt.version", "")
-    return f"{prompt} v{version}" if version else prompt
+    return f"{prompt}{joint}{version}" if prompt else ""
 
 
 def _value(value: Value) -> Text:

@@ -11,9 +11,9 @@ def span(span_id: str = "s", kind: str = "llm", parent_id: str | None = None, **
     return SpanDetail(span_id, parent_id, False, span_id, kind, "chat", 0, 9, **facts)
 
 
-def trace(self: int) -> Trace:
-    step = Step("s", "s", "retrieval", self)
-    return Trace("ab" * 16, "chat", "POST", 0, 10, 10, 2, critical_path=(Step("r", "r", "request", 1), step))
+def trace(self: float, duration: float = 4.0) -> Trace:
+    steps = (Step("r", "r", "request", 10**8), Step("s", "s", "retrieval", int(self * 1e9)))
+    return Trace("ab" * 16, "chat", "POST", 0, 10, int(duration * 1e9), 2, critical_path=steps)
 
 
 HEALTHY = [
@@ -26,7 +26,8 @@ HEALTHY = [
 
 
 def test_nothing_stands_out_in_a_healthy_trace():
-    assert findings(trace(self=4), HEALTHY) == ()
+    assert findings(trace(self=1.9), HEALTHY) == ()
+    assert findings(trace(self=1.9, duration=1.95), HEALTHY) == ()
     assert findings(None, []) == ()
 
 
@@ -65,9 +66,9 @@ def test_what_stands_out_names_its_span(facts, about, said):
 
 
 def test_the_span_that_decides_how_long_a_trace_takes_is_named():
-    (found,) = findings(trace(self=6), [span("r", "request"), span("s", "retrieval", "r", named=FOUND)])
+    (found,) = findings(trace(self=2.4), [span("r", "request"), span("s", "retrieval", "r", named=FOUND)])
     assert (found.about, found.span_id) == ("latency", "s")
-    assert found.text == "s (chat) decides how long it took: 6e-09 s of 1e-08 s (60 %)"
+    assert found.text == "s (chat) decides how long it took: 2.4 s of 4 s (60 %)"
 
 
 def test_an_error_is_where_it_began_and_not_where_it_was_passed_on():

@@ -15,8 +15,7 @@ from spanloom_processors.core.alerts.rules import parse
 from spanloom_schemas.prices.own import read_own
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks import migrate
-from spanloom_viewer import store
-from spanloom_viewer.settings import ViewerSettings
+from spanloom_traces import TraceStore
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {path.name: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
@@ -99,6 +98,6 @@ def test_the_queries_of_the_documents_can_be_asked(clickhouse: str) -> None:
     migrate.apply(database)
     queries = [shlex.split(line)[2] for line in typed("spanloom sql") if "SELECT" in line and "…" not in line]
     assert len(queries) >= 2
-    with store.connect(ViewerSettings(clickhouse_url=clickhouse, clickhouse_database="documents")) as client:
+    with TraceStore(database) as store:
         for query in queries:
-            assert store.query(client, query).columns
+            assert store.answer(query).columns

@@ -1,1 +1,1 @@
-"""Reads what Spanloom stored: traces, alerts and queries in the terminal, and the typed store behind them."""
+"""What Spanloom stored, in the terminal: traces, alerts, runs and queries. What is read is `spanloom_traces`'."""

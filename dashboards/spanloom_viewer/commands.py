@@ -1,38 +1,18 @@
-"""The subcommands that read: `spanloom trace`, `traces`, `alerts`, `sql`."""
+"""The subcommands that read: `spanloom trace`, `traces`, `explain`, `logs`, `alerts`, `sql`."""
 
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from spanloom_schemas import settings as environment
 
-from spanloom_viewer.settings import ViewerSettings
+from spanloom_viewer.asking import asking, console, limit, since
 
 if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
+    from spanloom_traces.logs import Level
+    from spanloom_traces.traces import Order
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SHOWN_ROWS = 1000
-
-
-class Period(click.ParamType):
-    """A length of time such as 90s, 15m, 6h or 7d, in seconds."""
-
-    name = "period"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Seconds, at most ten years."""
-        found = re.fullmatch(r"(\d{1,9})([smhd])", str(value))
-        if not found:
-            self.fail(f"{value!r} is no period; write 90s, 15m, 6h or 7d", param, ctx)
-        return min(int(found[1]) * _SECONDS[found[2]], 3650 * 86_400)
-
-
-_since = click.option("--since", type=Period(), default="1h", show_default=True, help="How far back to look.")
 
 
 @click.command()
@@ -42,49 +22,88 @@ def trace(trace_id: str) -> None:
 
     ID is the trace's 32 hexadecimal digits, as alerts, `spanloom traces` and the traceparent header carry them.
     """
-    from spanloom_viewer import store
     from spanloom_viewer.waterfall import waterfall
 
-    if not re.fullmatch(r"[0-9a-f]{32}", trace_id := trace_id.strip().lower()):
-        raise click.UsageError("a trace id is 32 hexadecimal digits; spanloom traces lists the latest")
-    with _asking() as client:
-        spans, summary = store.spans(client, trace_id), store.trace(client, trace_id)
-    if not spans:
-        raise click.ClickException(f"there is no trace {trace_id}; spanloom traces lists the latest")
-    console = _console()
-    console.print(waterfall(summary, spans, console.width))
+    with asking() as store:
+        found = store.get_trace(trace_id)
+    screen = console()
+    screen.print(waterfall(found.summary, found.tree, screen.width))
 
 
 @click.command()
 @click.option("--errors", is_flag=True, help="Only traces with a span in error.")
 @click.option("--slow", "order", flag_value="slow", help="The slowest first.")
 @click.option("--costly", "order", flag_value="costly", help="The costliest first.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
-@_since
-def traces(errors: bool, order: str | None, limit: int, since: int) -> None:
-    """List traces, the latest first."""
-    from spanloom_viewer import store, tables
+@click.option("--query", default="", metavar="FILTER", help="Only traces that FILTER finds.")
+@limit(20)
+@since("1h")
+def traces(errors: bool, order: "Order | None", query: str, limit: int, since: timedelta) -> None:
+    """List traces, the latest first.
 
-    with _asking() as client:
-        found = store.traces(client, order or "recent", seconds=since, limit=limit, errors=errors)  # type: ignore[arg-type]
+    FILTER joins comparisons by AND: "service = 'chat' AND duration > 2 AND model LIKE 'gpt-4%'". It may name texts
+    (service, name, environment, tenant, user, session_id, request_id, experiment, run_id, prompt_id, prompt_version,
+    model, state, status, block_reason …), numbers (duration and ttft in seconds, cost in dollars, tokens, input_tokens,
+    output_tokens, context_tokens, spans, errors, blocks …) and scores.NAME.
+    """
+    from spanloom_viewer import tables
+
+    wanted = " AND ".join(part for part in (query.strip(), "errors > 0" if errors else "") if part)
+    with asking() as store:
+        found = store.query(wanted, since=since, order=order or "recent", limit=limit)
     if not found:
         click.echo("no such trace began in that time; look further back with --since 1d")
         return
-    _console().print(tables.traces(found))
+    console().print(tables.traces(found))
 
 
 @click.command()
-@_since
-def alerts(since: int) -> None:
-    """List alerts: firing ones first, then pending, then those resolved since then."""
-    from spanloom_viewer import store, tables
+@click.argument("trace_id", metavar="ID")
+def explain(trace_id: str) -> None:
+    """Say why the trace ID went as it did: what stands out first, the guilty spans by name.
 
-    with _asking() as client:
-        found = store.alerts(client, seconds=since)
+    Then all that tells why an answer was wrong: documents with their scores, the segments of the prompt, parameters of
+    the model, failures of tools, blocks.
+    """
+    from spanloom_viewer.explanation import explanation
+
+    with asking() as store:
+        found = store.explain(trace_id)
+    console().print(explanation(found))
+
+
+@click.command()
+@click.argument("trace_id", metavar="ID")
+@click.option(
+    "--level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="The lowest level to show.",
+)
+def logs(trace_id: str, level: "Level") -> None:
+    """Show what happened in the trace ID by time: events of its spans, errors and blocks."""
+    from spanloom_viewer import tables
+
+    with asking() as store:
+        found = store.logs(trace_id, level)
+    if not found:
+        click.echo(f"nothing happened in it at level {level}; --level debug shows when its spans began and ended")
+        return
+    console().print(tables.logs(found))
+
+
+@click.command()
+@since("1h")
+def alerts(since: timedelta) -> None:
+    """List alerts: firing ones first, then pending, then those resolved since then."""
+    from spanloom_viewer import tables
+
+    with asking() as store:
+        found = store.alerts(since=since)
     if not found:
         click.echo("nothing is firing, nothing was resolved in that time")
         return
-    _console().print(tables.alerts(found))
+    console().print(tables.alerts(found))
 
 
 @click.command()
@@ -96,31 +115,16 @@ def sql(statement: str, form: str | None) -> None:
 
     `spanloom sql "SHOW TABLES"` lists tables and views; `-` reads the statement from standard input.
     """
-    from spanloom_viewer import export, store, tables
+    from spanloom_viewer import export, tables
 
     if statement == "-":
         statement = sys.stdin.read()
-    with _asking() as client:
-        answer = store.query(client, statement.strip().rstrip(";"))
+    with asking() as store:
+        answer = store.answer(statement.strip().rstrip(";"))
     if form == "json":
         click.echo(export.json_lines(answer), nl=False)
     elif form == "csv":
         click.echo(export.csv_text(answer), nl=False)
     else:
-        console = _console()
-        console.print(tables.answer(answer, _SHOWN_ROWS, console))
-
-
-@contextmanager
-def _asking() -> "Iterator[Client]":
-    """A client; on a terminal something moves until the database has answered."""
-    from spanloom_viewer import store
-
-    settings = environment.read(ViewerSettings)
-    with Console(stderr=True).status("asking ClickHouse …"), store.connect(settings) as client:
-        yield client
-
-
-def _console() -> Console:
-    """As wide as the terminal; wide enough for tables where there is none."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+        screen = console()
+        screen.print(tables.answer(answer, _SHOWN_ROWS, screen))

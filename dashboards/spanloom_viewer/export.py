@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from spanloom_viewer.model import Answer
+from spanloom_traces.model import Answer
 
 # A cell that begins so is run as a formula by spreadsheets (OWASP, CSV injection), full-width forms too.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

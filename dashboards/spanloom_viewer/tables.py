@@ -7,13 +7,15 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from spanloom_traces.logs import LogRecord
+from spanloom_traces.model import Alert, Answer, Trace
 
 from spanloom_viewer import wording
 from spanloom_viewer.export import plain
-from spanloom_viewer.model import Alert, Answer, Trace
 
 _UNBOUNDED = 100_000  # columns: as wide as a table likes to be
 _STATES = {"firing": 0, "pending": 1, "resolved": 2}
+_LEVELS = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red"}
 _STYLES = {"firing": "bold red", "pending": "yellow", "resolved": "green"}
 
 
@@ -51,6 +53,25 @@ def _troubles(trace: Trace) -> Text:
     return troubles
 
 
+def logs(found: Sequence[LogRecord]) -> Table:
+    """One line a record, in the order given."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in ("time", "level", "service, span"):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for record in found:
+        attributes = "  ".join(
+            f"{wording.clean(key, 60)}={wording.clean(value)}" for key, value in record.attributes.items()
+        )
+        table.add_row(
+            Text(wording.moment(record.time)[11:23], "dim"),
+            Text(record.level, _LEVELS[record.level]),
+            Text(f"{wording.clean(record.service, 24)}  {wording.clean(record.span, 40)}"),
+            Text.assemble(wording.clean(record.message), ("  " + attributes if attributes else "", "dim")),
+        )
+    return table
+
+
 def alerts(found: Sequence[Alert]) -> RenderableType:
     """One block an alert: firing ones first, then pending, then resolved; the youngest first among equals."""
     ordered = sorted(found, key=lambda alert: (_STATES.get(alert.state, 3), -alert.since, alert.rule, alert.group))
@@ -70,7 +91,7 @@ def _alert(alert: Alert) -> Text:
         ("  partial: a source partition was behind" if alert.partial else "", "yellow"),
     )
     for trace_id in alert.trace_ids:
-        text.append(f"\n         spanloom trace {wording.clean(trace_id, 32)}", "dim")
+        text.append(f"\n         spanloom explain {wording.clean(trace_id, 32)}", "dim")
     return text
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from spanloom_traces.model import Span, Trace
+from spanloom_traces.tree import Node
 
 from spanloom_viewer import wording
-from spanloom_viewer.model import Span, Trace
-from spanloom_viewer.tree import Row, arrange
+from spanloom_viewer.guides import guides
 
-_COLOURS = {
+COLOURS = {
     "request": "bright_white",
     "queue": "bright_black",
     "preproc": "cyan",
@@ -30,16 +31,22 @@ _NOTE_WIDTH = 44
 _LEAST_BARS = 24
 
 
-def waterfall(trace: Trace | None, spans: Sequence[Span], width: int) -> RenderableType:
-    """The trace, `width` columns wide. `trace` is None while it is not assembled: no critical path is known then."""
-    rows = arrange(spans)
-    path = frozenset(trace.critical_path) if trace else frozenset[str]()
-    return Group(_head(trace, spans), Text(), _table(rows, path, width), *_legend(path, rows))
+def waterfall(trace: Trace | None, tree: Sequence[Node], width: int) -> RenderableType:
+    """The trace, `width` columns wide. `trace` is None while it is not assembled: no critical path is known then.
+
+    Its tree is empty when its spans have expired.
+    """
+    if trace and not tree:
+        return Group(head(trace), Text("its spans have expired: only the trace as a whole is kept", style="yellow"))
+    path = frozenset(step.span_id for step in trace.critical_path) if trace else frozenset[str]()
+    return Group(_head(trace, tree), Text(), _table(tree, path, width), *_legend(path, tree))
 
 
-def _table(rows: Sequence[Row], path: frozenset[str], width: int) -> Table:
+def _table(rows: Sequence[Node], path: frozenset[str], width: int) -> Table:
     start, end = min(row.span.start for row in rows), max(row.span.end for row in rows)
-    labels = [_label(row, on_path=row.span.span_id in path) for row in rows]
+    labels = [
+        _label(row, guide, on_path=row.span.span_id in path) for row, guide in zip(rows, guides(rows), strict=True)
+    ]
     facts = [(wording.duration(row.span.end - row.span.start), _tokens(row.span), _cost(row.span)) for row in rows]
     notes = [_notes(row) for row in rows]
     fact_widths = [max(map(len, column)) for column in zip(*facts, strict=True)]
@@ -67,7 +74,7 @@ def bar(span: Span, start: int, end: int, width: int, *, on_path: bool) -> Text:
     last = min(8 * width, max(first + 1, (span.end - start) * 8 * width // total))
     begins = first // 8
     cells = "█" * (last // 8 - begins) + (_EIGHTHS[last % 8] if last % 8 else "")
-    style = "red" if span.status == "error" else _COLOURS.get(span.kind, "white")
+    style = "red" if span.status == "error" else COLOURS.get(span.kind, "white")
     return Text(" " * begins + (cells or "▏"), style=style if on_path else f"{style} dim")
 
 
@@ -76,13 +83,13 @@ def _axis(total: int, width: int) -> str:
     return "0" + right.rjust(width - 1)
 
 
-def _label(row: Row, *, on_path: bool) -> Text:
+def _label(row: Node, guide: str, *, on_path: bool) -> Text:
     name = wording.clean(row.span.name, 80)
     label = Text("● " if on_path else "  ")
-    label.append(row.guide, style="bright_black")
+    label.append(guide, style="bright_black")
     label.append(name, style="bold" if on_path else "")
     if row.span.kind not in (name, "other"):
-        label.append(f" {wording.clean(row.span.kind, 20)}", style=_COLOURS.get(row.span.kind, "white"))
+        label.append(f" {wording.clean(row.span.kind, 20)}", style=COLOURS.get(row.span.kind, "white"))
     return label
 
 
@@ -96,7 +103,7 @@ def _cost(span: Span) -> str:
     return "" if span.cost_status in ("none", "") else wording.dollars(span.cost)
 
 
-def _notes(row: Row) -> Text:
+def _notes(row: Node) -> Text:
     span, notes = row.span, Text()
     if span.status == "error":
         notes.append(f"✗ {wording.clean(span.error_type or 'error', 60)} ", style="bold red")
@@ -118,14 +125,19 @@ def _notes(row: Row) -> Text:
     return notes
 
 
-def _head(trace: Trace | None, spans: Sequence[Span]) -> Text:
-    first = min(spans, key=lambda span: span.start)
-    if trace is None:
-        return Text.assemble(
-            (wording.clean(first.name), "bold"),
-            f"  {wording.clean(first.service)}  {wording.moment(first.start)}\n",
-            (f"{wording.several(len(spans), 'span')} so far: this trace is not assembled yet", "yellow"),
-        )
+def _head(trace: Trace | None, tree: Sequence[Node]) -> Text:
+    if trace is not None:
+        return head(trace)
+    first = min((node.span for node in tree), key=lambda span: span.start)
+    return Text.assemble(
+        (wording.clean(first.name), "bold"),
+        f"  {wording.clean(first.service)}  {wording.moment(first.start)}\n",
+        (f"{wording.several(len(tree), 'span')} so far: this trace is not assembled yet", "yellow"),
+    )
+
+
+def head(trace: Trace) -> Text:
+    """What the trace as a whole was: two lines of facts and its id between them."""
     state = trace.state if not trace.reason else f"{trace.state} ({wording.clean(trace.reason)})"
     facts = [
         wording.several(trace.spans, "span"),
@@ -153,7 +165,7 @@ def _who(trace: Trace) -> tuple[tuple[str, str | None], ...]:
     return ("prompt", prompt), ("tenant", trace.tenant), ("user", trace.user), ("session", trace.session_id)
 
 
-def _legend(path: frozenset[str], rows: Sequence[Row]) -> list[Text]:
+def _legend(path: frozenset[str], rows: Sequence[Node]) -> list[Text]:
     on_path = sum(row.span.span_id in path for row in rows)
     if not on_path:
         return []

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from spanloom_traces.model import Answer
 from spanloom_viewer.export import csv_text, json_lines
-from spanloom_viewer.model import Answer
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\N{FULLWIDTH EQUALS SIGN}"])

@@ -2,8 +2,8 @@ import io
 
 import pytest
 from rich.console import Console
+from spanloom_traces.model import Answer, Trace
 from spanloom_viewer import tables, wording
-from spanloom_viewer.model import Answer, Trace
 
 WIDE = Answer(tuple(f"column_{n}" for n in range(40)), (tuple(f"value_{n}" for n in range(40)),))
 

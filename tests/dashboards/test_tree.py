@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from spanloom_viewer.model import Span
-from spanloom_viewer.tree import arrange
+from spanloom_traces.model import Span
+from spanloom_traces.tree import arrange
+from spanloom_viewer.guides import guides
 
 
 def span(span_id: str, parent_id: str | None = None, start: int = 0, *, remote: bool = False) -> Span:
@@ -9,7 +10,8 @@ def span(span_id: str, parent_id: str | None = None, start: int = 0, *, remote: 
 
 
 def shape(spans: list[Span]) -> list[str]:
-    return [row.guide + row.span.span_id for row in arrange(spans)]
+    nodes = arrange(spans)
+    return [guide + node.span.span_id for guide, node in zip(guides(nodes), nodes, strict=True)]
 
 
 def test_children_follow_their_parent_by_start():
@@ -28,11 +30,11 @@ def test_a_service_entry_below_a_foreign_caller_is_no_orphan():
 
 def test_spans_whose_parents_form_a_cycle_hang_from_the_earliest():
     rows = arrange([span("root"), span("b", "c", 2), span("c", "b", 3), span("self", "self", 9)])
-    assert [(row.span.span_id, row.guide, row.cycle) for row in rows] == [
-        ("root", "", False),
-        ("b", "", True),
-        ("c", "└ ", False),
-        ("self", "", True),
+    assert [(row.span.span_id, row.depth, row.cycle) for row in rows] == [
+        ("root", 0, False),
+        ("b", 0, True),
+        ("c", 1, False),
+        ("self", 0, True),
     ]
 
 
@@ -40,7 +42,7 @@ def test_a_chain_of_ten_thousand_spans_is_arranged():
     spans = [span("0"), *(span(str(n), str(n - 1), n) for n in range(1, 10_000))]
     rows = arrange(spans)
     assert [row.span.span_id for row in rows] == [str(n) for n in range(10_000)]
-    assert max(len(row.guide) for row in rows) < 40
+    assert max(map(len, guides(rows))) < 40
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.none() | st.integers(0, 12), st.integers(0, 5)), max_size=12))
@@ -50,5 +52,8 @@ def test_every_span_stands_in_the_tree_once_and_after_its_parent_unless_a_cycle_
     names = [row.span.span_id for row in rows]
     assert sorted(names) == sorted({one.span_id for one in spans})
     for position, row in enumerate(rows):
-        if row.guide:
-            assert row.span.parent_id in names[:position]
+        if row.depth:
+            parent = names.index(row.span.parent_id)
+            assert parent < position
+            assert row.depth == rows[parent].depth + 1
+            assert all(between.depth >= row.depth for between in rows[parent + 1 : position])

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from spanloom_viewer.model import Span, Trace
+from spanloom_traces.model import Span, Step, Trace
+from spanloom_traces.tree import arrange
 from spanloom_viewer.waterfall import bar, waterfall
 
 MS = 1_000_000
@@ -30,7 +31,7 @@ def trace(**facts) -> Trace:
         "input_tokens": 1234,
         "output_tokens": 40,
         "cost": 123_456_000,
-        "critical_path": ("a", "c"),
+        "critical_path": tuple(Step(name, name, "other", 1) for name in "ac"),
     }
     return Trace(**(known | facts))
 
@@ -47,7 +48,7 @@ SPANS = [
 
 def shown(about: Trace | None, spans: list[Span], width: int = 140) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(waterfall(about, spans, width))
+    console.print(waterfall(about, arrange(spans), width))
     return console.file.getvalue()
 
 
@@ -103,6 +104,12 @@ def test_a_cost_known_in_part_is_a_lower_bound():
 
 def test_a_trace_that_is_not_assembled_is_shown_and_said_to_be_so():
     assert "not assembled yet" in shown(None, SPANS)
+
+
+def test_a_trace_whose_spans_have_expired_is_still_shown_as_a_whole():
+    text = shown(trace(), [])
+    assert "POST /chat" in text
+    assert "its spans have expired" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])

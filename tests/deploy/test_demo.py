@@ -80,6 +80,16 @@ def test_a_page_that_is_sent_again_is_no_news_but_its_end_is():
     assert [(one.at - NOW, one.firing) for one in live.changes(paged.arrivals)] == [(0, True), (50, False)]
 
 
+def test_a_page_that_fires_names_the_command_that_explains_its_worst_trace():
+    paged = pager.Pager()
+    notes = {"summary": "slow", "trace_ids": "ab,cd"}
+    for ends in (60, -1):
+        paged.take(posted(startsAt=moment(-9), endsAt=moment(ends), annotations=notes), NOW)
+    fires, over = (live.page(one).plain for one in live.changes(paged.arrivals))
+    assert fires.splitlines()[1].split() == ["spanloom", "explain", "ab"]
+    assert "explain" not in over
+
+
 def test_exact_quantiles_are_values_that_were_there():
     values = [("a", value) for value in (40, 10, 20, 30)] + [("b", 7)]
     assert checks.exact_quantiles(values) == {

@@ -17,9 +17,11 @@ from spanloom_stack.demo import checks
 from spanloom_stack.demo.incidents import INCIDENTS
 from spanloom_stack.demo.pager import Pager
 from spanloom_stack.demo.reading import Load
+from spanloom_traces import TraceStore
 
 MINUTE = (int(time.time()) // 60 - 5) * 60 * 10**9  # epoch ns; recent, for old rows are dropped
 BOOK = Book.load()
+BLOCKED = "b" * 32
 DURATIONS = [100, 200, 300, 400]  # ms
 COST = BOOK.rate("openai", "gpt-4o", None, MINUTE // 10**9).cost(1000, 0, 0, 50, 0)
 
@@ -90,6 +92,13 @@ def client(clickhouse: str) -> Client:
     return client
 
 
+@pytest.fixture(scope="module")
+def store(client: Client) -> Iterator[TraceStore]:
+    settings = ClickHouseSettings(clickhouse_url=client.url, clickhouse_database=client.database)
+    with TraceStore(settings) as store:
+        yield store
+
+
 @contextmanager
 def one_more(client: Client, table: str, row: dict) -> Iterator[None]:
     insert(client, table, [row])
@@ -152,6 +161,26 @@ def test_a_page_must_be_about_its_incident_and_carry_a_trace(
     assert (verdict.holds, said in verdict.text) == (holds, True), verdict.text
 
 
-def test_an_incident_without_a_page_fails(client, tmp_path):
+def test_an_incident_without_a_page_fails(client, store, tmp_path):
     load = Load(tmp_path / "log", begun={INCIDENTS[0].name: 1.0})
     assert not checks.page(client, INCIDENTS[0], load, Pager()).holds
+    assert not checks.cause(store, INCIDENTS[0], Pager()).holds
+
+
+@pytest.mark.parametrize(
+    ("span", "trace_id", "holds", "said"),
+    [
+        ("check question", BLOCKED, True, f"(chat) blocked it: jailbreak: spanloom explain {BLOCKED}"),
+        ("check answer", BLOCKED, False, "and does not name check question"),
+        ("check question", "9" * 32, False, "there is no trace"),
+        ("check question", "", False, "no page with a trace to explain"),
+    ],
+)
+def test_one_command_must_name_the_guilty_span(client, store, span, trace_id, holds, said):
+    guilty = {"trace_id": BLOCKED, "span_id": "g", "name": span, "kind": "safety", "block_reason": "jailbreak"}
+    pager = Pager()
+    posted = [{"labels": {"alertname": "BlockedRequests"}, "annotations": {"trace_ids": trace_id}}]
+    pager.take(json.dumps(posted).encode(), 1030)
+    with one_more(client, "spans", spans()[0] | guilty):
+        verdict = checks.cause(store, INCIDENTS[2], pager)
+    assert (verdict.holds, said in verdict.text) == (holds, True), verdict.text

@@ -32,7 +32,7 @@ from spanloom_stack import kafka as broker
 from spanloom_stack import net
 from spanloom_stack.settings import StackSettings
 from spanloom_stack.supervise import Service, Supervisor
-from spanloom_viewer import store
+from spanloom_traces.connection import connect
 from spanloom_viewer.settings import ViewerSettings
 
 PASSWORD, WRONG = "Tr0ub4dor-and-3", "c0rrect-h0rse"
@@ -284,7 +284,7 @@ def stored(environment: Environment) -> list[int]:
     spans = "(SELECT count() FROM spans WHERE service = 'encrypted')"
     traces = "(SELECT count() FROM trace_summaries WHERE service = 'encrypted' AND state = 'complete')"
     panes = "(SELECT sum(spans) FROM panes FINAL WHERE service = 'encrypted')"
-    with store.connect(read(ViewerSettings, environment)) as client:
+    with connect(read(ViewerSettings, environment)) as client:
         return list(client.query(f"SELECT {spans} AS a, {traces} AS b, {panes} AS c").result_rows[0])
 
 

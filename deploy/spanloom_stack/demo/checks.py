@@ -9,6 +9,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 from spanloom_schemas.prices.book import BUCKETS, Book
+from spanloom_traces import NotThere, TraceStore
 from spanloom_viewer.wording import dollars
 
 from spanloom_stack.demo.incidents import Incident
@@ -153,6 +154,24 @@ def page(client: Client, incident: Incident, load: Load, pager: Pager) -> Verdic
         f"{incident.rule} came {when} its window ended, {arrival.at - begun:.0f} s into the incident, "
         f"with {len(trace_ids)} traces",
     )
+
+
+def cause(store: TraceStore, incident: Incident, pager: Pager) -> Verdict:
+    """One command on the worst trace of the incident's page names the span that is guilty of it."""
+    arrival = pager.first(incident.rule)
+    for trace_id in worst(arrival)[:1] if arrival else ():
+        command = f"spanloom explain {trace_id}"
+        try:
+            found = store.explain(trace_id)
+        except NotThere as error:
+            return Verdict(False, f"{incident.rule}: {command}: {error}")
+        names = {span.span_id: span.name for span in store.get_trace(trace_id).spans}
+        for finding in found.findings:
+            if finding.about == incident.about and names.get(finding.span_id or "") == incident.guilty:
+                return Verdict(True, f"{incident.rule}: {finding.text}: {command}")
+        said = "; ".join(finding.text for finding in found.findings) or "nothing"
+        return Verdict(False, f"{incident.rule}: {command} says {said}, and does not name {incident.guilty}")
+    return Verdict(False, f"{incident.rule}: no page with a trace to explain")
 
 
 def worst(arrival: Arrival) -> list[str]:

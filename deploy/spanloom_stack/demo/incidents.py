@@ -10,10 +10,18 @@ class Incident:
     name: str
     title: str
     rule: str
+    about: str
+    """What the finding is about that an explanation of a trace in its page must have …"""
+    guilty: str
+    """… and the name of the span that it must name."""
 
 
 INCIDENTS = (
-    Incident("slow_retrieval", "retrieval takes 5 s longer", "SlowAnswers"),
-    Incident("tripled_tokens", "a prompt version sends three times the tokens", "HeavyPrompt"),
-    Incident("blocked_wave", "nearly half of the questions must be blocked", "BlockedRequests"),
+    Incident("slow_retrieval", "retrieval takes 5 s longer", "SlowAnswers", "latency", "search documents"),
+    Incident(
+        "tripled_tokens", "a prompt version sends three times the tokens", "HeavyPrompt", "prompt", "build prompt"
+    ),
+    Incident(
+        "blocked_wave", "nearly half of the questions must be blocked", "BlockedRequests", "block", "check question"
+    ),
 )

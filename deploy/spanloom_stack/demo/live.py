@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from spanloom_stack.demo.checks import worst
 from spanloom_stack.demo.incidents import INCIDENTS
 from spanloom_stack.demo.pager import Arrival
 from spanloom_stack.demo.reading import Load, Pane
@@ -116,8 +117,11 @@ def changes(arrivals: Sequence[Arrival]) -> list[Arrival]:
 
 
 def page(arrival: Arrival) -> Text:
-    """A page on one line."""
+    """A page on one line; of one that fires also the command that names the guilty span."""
     at = datetime.fromtimestamp(arrival.at, UTC).strftime("%H:%M:%S")
     labels, notes = arrival.alert.labels, arrival.alert.annotations
     state = ("firing  ", "bold red") if arrival.firing else ("resolved", "green")
-    return Text.assemble((f"{at}  ", "dim"), state, f"  {labels['alertname']}  ", (notes.get("summary", ""), "dim"))
+    text = Text.assemble((f"{at}  ", "dim"), state, f"  {labels['alertname']}  ", (notes.get("summary", ""), "dim"))
+    for trace_id in worst(arrival)[:1] if arrival.firing else ():
+        text.append(f"\n{'':20}spanloom explain {trace_id}")
+    return text

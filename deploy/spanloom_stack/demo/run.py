@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -16,7 +16,8 @@ from spanloom_schemas.settings import read
 from spanloom_sinks.settings import VerifySettings
 from spanloom_sinks.verify import printing
 from spanloom_sinks.verify.run import verify
-from spanloom_viewer import store
+from spanloom_traces import NotThere, StoreError, TraceStore
+from spanloom_traces.connection import connect
 from spanloom_viewer.settings import ViewerSettings
 from spanloom_viewer.waterfall import waterfall
 
@@ -38,6 +39,7 @@ _LOGS = {
     "latency": ("processor-1.log", "sink.log"),
     "cost": ("sink.log",),
     "page": ("processor-1.log", "load.log"),
+    "cause": ("processor-1.log", "sink.log"),
 }
 _EVERY = 10.0  # seconds between lines where there is no terminal
 
@@ -52,15 +54,15 @@ def run(console: Console, folder: Path, seconds: float) -> bool:
     with pager.running() as (paged, url), Supervisor(logs, report) as stack:
         begun = int(time.time())
         environment = _start(console, folder, url, stack)
-        with store.connect(read(ViewerSettings, environment)) as client:
+        with _reading(environment) as (store, client):
             example = services.example(environment)
             with Supervisor(logs, report) as people:
                 people.start(*example.services)
                 people.start(services.load(example.chat, example.agent, seconds))
                 load = Load(logs / "load.log")
                 _watch(console, stack, View(seconds, load, paged.arrivals), client)
-            _show_worst(console, client, paged)
-            held = _check(console, client, load, paged, logs)
+            _show_worst(console, store, paged)
+            held = _check(console, store, client, load, paged, logs)
             held = _verify(console, environment, begun) and held
         if held and console.is_terminal:
             _serve(console, logs, stack, environment)
@@ -81,7 +83,11 @@ def _start(console: Console, folder: Path, pager_url: str, stack: Supervisor) ->
     begun = time.monotonic()
     with _steps(console) as step:
         line = Line.start(settings, environment, stack, step)
-    console.print(f"broker, engine, processors, sink and pager are up after {time.monotonic() - begun:.1f} s")
+    console.print(
+        f"broker, engine, processors, sink and pager are up after {time.monotonic() - begun:.1f} s; to look around in "
+        f"another terminal:\n  export SPANLOOM_CLICKHOUSE_URL={line.environment['SPANLOOM_CLICKHOUSE_URL']}",
+        soft_wrap=True,
+    )
     return line.environment
 
 
@@ -146,24 +152,35 @@ def _shown(console: Console, view: View) -> Iterator[Callable[[], None]]:
     yield lines
 
 
-def _show_worst(console: Console, client: Client, paged: Pager) -> None:
+@contextmanager
+def _reading(environment: dict[str, str]) -> Iterator[tuple[TraceStore, Client]]:
+    """The store, and a client for what only the demo asks; what cannot be read is said in one line."""
+    settings = read(ViewerSettings, environment)
+    try:
+        with TraceStore(settings) as store, connect(settings) as client:
+            yield store, client
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _show_worst(console: Console, store: TraceStore, paged: Pager) -> None:
     """Print the waterfall of the worst trace of the first page that carries one."""
     for arrival in paged.arrivals:
         for trace_id in checks.worst(arrival)[:1]:
-            spans = store.spans(client, trace_id)
-            if spans:
+            with suppress(NotThere):
+                found = store.get_trace(trace_id)
                 rule = arrival.alert.labels["alertname"]
-                console.print(f"\nthe worst trace that {rule} paged: spanloom trace {trace_id}\n", soft_wrap=True)
-                console.print(waterfall(store.trace(client, trace_id), spans, console.width))
+                console.print(f"\nthe worst trace that {rule} paged: spanloom explain {trace_id}\n", soft_wrap=True)
+                console.print(waterfall(found.summary, found.tree, console.width))
                 return
 
 
-def _check(console: Console, client: Client, load: Load, paged: Pager, logs: Path) -> bool:
+def _check(console: Console, store: TraceStore, client: Client, load: Load, paged: Pager, logs: Path) -> bool:
     """Check everything, again until all holds or no more time is given to what is on its way; print the verdicts."""
     begun, book = time.monotonic(), Book.load()
     with console.status("waiting until everything is stored …"):
         while True:
-            verdicts = _verdicts(client, book, load, paged)
+            verdicts = _verdicts(store, client, book, load, paged)
             if all(one.holds for _, one in verdicts) or time.monotonic() - begun > _SETTLE:
                 break
             time.sleep(1)
@@ -188,13 +205,14 @@ def _verify(console: Console, environment: dict[str, str], since: int) -> bool:
     return report.exact
 
 
-def _verdicts(client: Client, book: Book, load: Load, paged: Pager) -> list[tuple[str, Verdict]]:
+def _verdicts(store: TraceStore, client: Client, book: Book, load: Load, paged: Pager) -> list[tuple[str, Verdict]]:
     return [
         ("spans", checks.ledger(client)),
         ("traces", checks.traces(client)),
         ("latency", checks.quantiles(client)),
         ("cost", checks.cost(client, book)),
         *(("page", checks.page(client, incident, load, paged)) for incident in INCIDENTS),
+        *(("cause", checks.cause(store, incident, paged)) for incident in INCIDENTS),
     ]
 
 
@@ -206,7 +224,7 @@ def _serve(console: Console, logs: Path, stack: Supervisor, environment: dict[st
         console.print(
             f"\nall of it keeps running until Ctrl-C; look around in another terminal:\n\n"
             f"  export SPANLOOM_CLICKHOUSE_URL={environment['SPANLOOM_CLICKHOUSE_URL']}\n"
-            f"  spanloom traces --slow; spanloom traces --costly; spanloom alerts\n"
+            f"  spanloom alerts; spanloom explain ID; spanloom traces --slow; spanloom compare ID ID\n"
             f"  spanloom sql 'SELECT * FROM services_1m'\n\n"
             f"or ask a question of your own and look at its trace:\n\n"
             f'  curl -s {example.chat}/chat -d \'{{"question": "How do I sort a graph?"}}\'\n',

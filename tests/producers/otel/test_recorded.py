@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.compat import truth
+from tests.compat.instrumentations import truth
 
 FOLDER = Path(__file__).parent / "recorded"
 

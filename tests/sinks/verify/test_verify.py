@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -12,6 +13,7 @@ from spanloom_sinks import amendments
 from spanloom_sinks.verify import run
 from spanloom_sinks.verify.command import verify
 from spanloom_sinks.verify.statements import TRACE_SUMS
+from spanloom_traces import TraceStore
 
 from tests.sinks.verify.conftest import finding, wrong
 
@@ -71,6 +73,26 @@ def test_a_healthy_line_verifies_as_exact(line):
     assert finding(report, "traces").counts["traces"] == 40
     assert report.outcome.startswith(
         "exact: 120 spans stored, 0 missing, 0 double, 0 wrong panes, 0 wrong traces; 3 dropped"
+    )
+
+
+@pytest.mark.parametrize("since", [timedelta(hours=2), timedelta(days=30)])  # summed up from minutes, and from hours
+def test_the_figures_of_a_dashboard_are_the_sums_of_the_raw_rows(line, since):
+    raw = one(
+        line.store,
+        """SELECT countIf(request), countIf(request AND error),
+            sum(ifNull(input_tokens, 0) + ifNull(cache_read_tokens, 0) + ifNull(cache_write_tokens, 0)),
+            sum(ifNull(output_tokens, 0) + ifNull(reasoning_tokens, 0)), sum(cost) / 1e9,
+            countIf(cost_status = 'unpriced'), countIf(cached), countIf(kind = 'llm' AND NOT cached),
+            sumIf(duration, request) / countIf(request) / 1e6
+        FROM spans FINAL""",
+    )
+    with TraceStore(line.settings.clickhouse) as store:
+        data = store.dashboard_data(since=since, until=datetime.now(UTC) + timedelta(hours=2))
+    assert raw[0] == sum(bucket.count for bucket in data.latency_histogram) == 40
+    assert raw == (
+        *(data.request_count, data.error_count, data.prompt_tokens, data.completion_tokens, data.total_cost),
+        *(data.unpriced, data.cache_hits, data.cache_misses, data.avg_latency_ms),
     )
 
 

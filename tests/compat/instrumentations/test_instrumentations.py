@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.compat import truth
+from tests.compat.instrumentations import truth
 
 HERE = Path(__file__).parent
 pytest.importorskip("anthropic", reason="make test-compat installs the SDKs and instrumentations")

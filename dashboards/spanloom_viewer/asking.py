@@ -1,0 +1,62 @@
+"""What the subcommands that read share: the store as a terminal asks it, periods, and the console."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from spanloom_schemas import settings as environment
+
+from spanloom_viewer.settings import ViewerSettings
+
+if TYPE_CHECKING:
+    from spanloom_traces import TraceStore
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Period(click.ParamType):
+    """A length of time such as 90s, 15m, 6h or 7d."""
+
+    name = "period"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """At most ten years."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d{1,9})([smhd])", str(value))
+        if not found:
+            self.fail(f"{value!r} is no period; write 90s, 15m, 6h or 7d", param, ctx)
+        return timedelta(seconds=min(int(found[1]) * _SECONDS[found[2]], 3650 * 86_400))
+
+
+def since(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option `--since`."""
+    return click.option("--since", type=Period(), default=default, show_default=True, help="How far back to look.")
+
+
+def limit(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option `--limit`."""
+    return click.option("--limit", type=click.IntRange(1, 10_000), default=default, show_default=True, help="How many.")
+
+
+@contextmanager
+def asking() -> "Iterator[TraceStore]":
+    """The store; on a terminal something moves until it has answered. What it cannot answer is said in one line."""
+    from spanloom_traces import StoreError, TraceStore
+
+    settings = environment.read(ViewerSettings)
+    try:
+        with Console(stderr=True).status("asking ClickHouse …"), TraceStore(settings) as store:
+            yield store
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def console() -> Console:
+    """As wide as the terminal; wide enough for tables where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=160)

@@ -33,12 +33,13 @@ class Run(Struct, frozen=True):
     tags: dict[str, str]
 
 
-_ENTITIES = {
+ENTITIES = {
     **dict.fromkeys(("params", "param", "parameters", "parameter"), "param"),
     **dict.fromkeys(("metrics", "metric"), "metric"),
     **dict.fromkeys(("tags", "tag"), "tag"),
     **dict.fromkeys(("attributes", "attribute", "attr", "run"), "attribute"),
 }
+"""What may stand before the first dot, and what it means: MLflow's words."""
 
 _KEYS: dict[Grouping, str] = {
     "run": "nullIf(t.run_id, '')",
@@ -121,7 +122,7 @@ def runs(
 
     Raises FilterError for a filter that cannot be read, StoreError.
     """
-    return _found(connection, parse(filter, _ENTITIES), by, since, until, limit)
+    return _found(connection, parse(filter, ENTITIES), by, since, until, limit)
 
 
 def named(connection: Connection, names: tuple[str, ...], *, by: Grouping, since: Since) -> dict[str, Run]:

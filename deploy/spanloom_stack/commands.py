@@ -79,7 +79,7 @@ In your own project:
   @spanloom.trace_llm("answer", model="gpt-4o")
   def answer(question): ...
 
-Then look: `spanloom traces`, `spanloom trace ID`, `spanloom alerts`, `spanloom sql "SELECT …"`.
+Then look: `spanloom traces`, `spanloom explain ID`, `spanloom alerts`, `spanloom runs`, `spanloom sql "SELECT …"`.
 Ctrl-C stops everything; the state is kept."""
 
 

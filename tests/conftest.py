@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from spanloom_stack import kafka as kafka_stack
 from spanloom_stack import services
 from spanloom_stack.settings import StackSettings
 from spanloom_stack.supervise import Supervisor
+
+# A slow machine fails nothing.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _DOCKER = os.environ.get("SPANLOOM_TEST_BACKEND") == "docker"
 _BUDGET_SECONDS = 600

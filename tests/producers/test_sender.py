@@ -153,7 +153,7 @@ def test_a_flush_after_the_end_returns_at_once() -> None:
 FATES = st.lists(st.sampled_from([None, None, TIMED_OUT, KafkaError._TRANSPORT, KafkaError.TOPIC_AUTHORIZATION_FAILED]))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FATES, st.integers(0, 1500), st.integers(1, 3))
 def test_whatever_fails_the_ledger_balances_and_every_gap_is_explained(
     fates: list[int | None], spans: int, rounds: int

@@ -327,7 +327,7 @@ NAMES = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING), ANYTHING)
 def test_no_value_whatever_raises_or_loses_the_span(attributes: dict[str, Any], value: Any) -> None:
     with recording() as recorded:

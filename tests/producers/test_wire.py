@@ -121,7 +121,7 @@ def by_fastavro(datum: dict[str, Any], schema: Any) -> bytes:
 SPAN_SCHEMA = codec.newest("span_batch").source["fields"][-1]["type"]["items"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SPANS)
 def test_a_span_is_written_byte_for_byte_as_fastavro_writes_it(ended: Ended) -> None:
     assert wire.span(ended) == by_fastavro(as_datum(ended), SPAN_SCHEMA)
@@ -132,7 +132,7 @@ def test_a_long_is_written_as_fastavro_writes_it(value: int) -> None:
     assert wire.long(value) == by_fastavro(value, "long")  # type: ignore[arg-type]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(SPANS, max_size=4),
     st.dictionaries(TEXT, st.integers(0, 2**40), max_size=3),

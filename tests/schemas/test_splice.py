@@ -14,7 +14,7 @@ from spanloom_schemas import codec, topics
 from spanloom_schemas.frames import layout, splice
 
 BATCHES = ["span_batch", "pane_batch", "trace_batch"]
-LENIENT = settings(deadline=None, suppress_health_check=list(HealthCheck))
+LENIENT = settings(suppress_health_check=list(HealthCheck))
 
 _LONGS = st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1))
 _PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {

@@ -230,7 +230,7 @@ def any_spans(draw: st.DrawFn) -> list[Span]:
     return spans
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(st.lists(any_spans(), min_size=1, max_size=4), st.randoms(use_true_random=False))
 def test_many_traces_at_once_are_each_what_walking_it_by_hand_gives(
     traces: list[list[Span]], chance: random.Random

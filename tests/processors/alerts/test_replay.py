@@ -98,7 +98,7 @@ STOP = st.tuples(st.integers(0, 600), st.integers(0, 150), st.booleans())
 
 
 @given(seed=st.integers(0, 10_000), stops=st.lists(STOP, min_size=1, max_size=3))
-@settings(max_examples=6, deadline=None, phases=PHASES)
+@settings(max_examples=6, phases=PHASES)
 def test_a_worker_that_dies_anywhere_any_number_of_times_says_what_a_backtest_says(
     seed: int, stops: list, make_log: Any, make_pane: Any, make_sketch: Any, run_restarted: Any
 ) -> None:
@@ -125,7 +125,7 @@ def test_restarts_over_hours_of_log_agree_in_budgets_and_baselines(
 
 
 @given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(1, 400), max_size=6))
-@settings(max_examples=3, deadline=None, phases=PHASES)
+@settings(max_examples=3, phases=PHASES)
 def test_how_polls_cut_the_log_changes_nothing(
     seed: int, cuts: list, make_log: Any, make_pane: Any, make_sketch: Any
 ) -> None:
@@ -137,7 +137,7 @@ def test_how_polls_cut_the_log_changes_nothing(
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=3, deadline=None, phases=PHASES)
+@settings(max_examples=3, phases=PHASES)
 def test_replays_and_stale_versions_change_no_sum(seed: int, make_log: Any, make_pane: Any, make_sketch: Any) -> None:
     log = wild(make_log, make_pane, make_sketch, seed, 1_790_000_000_000, 120, 1)
     again = make_log(partitions=2)

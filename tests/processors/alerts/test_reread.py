@@ -69,7 +69,7 @@ def restart(log: Any, commit: int, size: int) -> tuple[list, list, int]:
 
 
 @given(seed=st.integers(0, 10_000), commit=st.integers(450, 720), size=st.integers(1, 90))
-@settings(max_examples=6, deadline=None, phases=PHASES)
+@settings(max_examples=6, phases=PHASES)
 def test_polls_read_again_lead_to_what_every_version_of_every_pane_leads_to(
     seed: int, commit: int, size: int, make_log: Any, make_pane: Any, make_sketch: Any
 ) -> None:

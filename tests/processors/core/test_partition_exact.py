@@ -291,7 +291,7 @@ def read_whole(partition: Partition, tables: Tables, log: Sequence[Message], rng
 SEEDS = st.integers(0, 2**32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS)
 def test_every_split_into_polls_gives_the_tables_of_a_plain_reading(make_span, make_frames, seed):
     rng = random.Random(seed)
@@ -304,7 +304,7 @@ def test_every_split_into_polls_gives_the_tables_of_a_plain_reading(make_span, m
     assert set(tables.closed.values()) <= {1}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS)
 def test_crashes_at_any_poll_leave_no_trace_in_the_tables(make_span, make_frames, seed):
     truth, tables = crashed(make_span, make_frames, seed)
@@ -352,7 +352,7 @@ def test_the_check_fails_where_a_safe_point_is_wrong(make_span, make_frames, mon
     assert any(is_wrong(seed) for seed in range(60))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEEDS)
 def test_a_log_trimmed_by_retention_makes_panes_silent_but_never_wrong(make_span, make_frames, seed):
     rng = random.Random(seed)

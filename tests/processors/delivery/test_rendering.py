@@ -28,7 +28,7 @@ CHANGING = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(group=GROUPS, one=CHANGING, other=CHANGING)
 def test_labels_say_only_which_alert_it_is(group: list, one: dict, other: dict, tools: Any) -> None:
     first, second = (tools.alert(group=group, since=10**12, **changing) for changing in (one, other))
@@ -38,7 +38,7 @@ def test_labels_say_only_which_alert_it_is(group: list, one: dict, other: dict, 
     assert not any(trace_id in value for trace_id in one["trace_ids"] for value in labels(first).values())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(group=GROUPS, changing=CHANGING)
 def test_every_event_keeps_pagerdutys_schema_and_limits(group: list, changing: dict, tools: Any) -> None:
     sent = event(tools.alert(group=group, **changing), tools.ROUTING_KEY)

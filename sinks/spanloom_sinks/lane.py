@@ -25,7 +25,7 @@ class Block:
     """The offset that was to be read next; that of its first message unless the log has lost some."""
     messages: Sequence[Message]
     repeated: bool
-    """A crash came between its mark and its commit: its rows may be in the tables already."""
+    """A crash came between its mark and its commit, or an insert failed: its rows may be in the tables already."""
     rows: list[tuple[str, pl.DataFrame]] | None = None
     """Table and its rows, in the order of writing; None: still to be made."""
     written: int = 0

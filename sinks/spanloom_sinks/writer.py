@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from uuid import uuid4
 
 import polars as pl
 from spanloom_schemas.codec import Registry
@@ -17,6 +18,7 @@ from spanloom_sinks.metrics import Metrics
 from spanloom_sinks.pending import token
 from spanloom_sinks.rows.columns import encoded
 from spanloom_sinks.source import Source
+from spanloom_sinks.store import StoreError
 from spanloom_sinks.tables import Table
 
 
@@ -56,23 +58,45 @@ class Writer:
         while block.written < len(block.rows):
             if block.written:
                 reach("sink.mid_insert")
-            table, rows = block.rows[block.written]
-            if block.repeated and table == "spans":
-                rows = self._missing(block, rows)
-            if rows.height:
-                self._insert(block, table, rows)
+            try:
+                self._write(block, *block.rows[block.written])
+            except StoreError:
+                block.repeated = True
+                raise
             block.written += 1
         newest = max(log_time for _, log_time, _ in block.messages)
         self._metrics.freshness.labels(block.source.topic).set(time.time() - newest / 1000)
 
-    def _insert(self, block: Block, table: str, rows: pl.DataFrame) -> None:
+    def _write(self, block: Block, table: str, rows: pl.DataFrame) -> None:
+        first = token(block.source.topic_id, block.source.partition, block.first, block.last)
+        if not block.repeated:
+            self._insert(table, rows, first)
+        elif table == "spans":
+            self._complete(block, rows, first)
+        else:  # an upsert: a row that is there already changes nothing
+            self._insert(table, rows)
+
+    def _complete(self, block: Block, rows: pl.DataFrame, first: str) -> None:
+        """Insert what `spans` lacks, part by part, first under the block's own token: what failed may be under way yet.
+
+        An engine that fails between token and rows, as on a full disk, remembers the token: it says yes to the next
+        insert under it and stores nothing. Then the rows are sent under a token that nobody has heard of.
+        """
+        for _, part in self._missing(block, rows).group_by(pl.col("log_time").dt.date(), maintain_order=True):
+            self._insert("spans", part, first)
+            if self._missing(block, part).height == part.height:
+                self._insert("spans", part, f"{first}:{uuid4()}")
+
+    def _insert(self, table: str, rows: pl.DataFrame, token: str | None = None) -> None:
+        if rows.is_empty():
+            return
         begun = time.perf_counter()
-        self._store.insert(table, rows, token(block.source.topic_id, block.source.partition, block.first, block.last))
+        self._store.insert(table, rows, token)
         self._metrics.insert.labels(table).observe(time.perf_counter() - begun)
         self._metrics.rows.labels(table).inc(rows.height)
 
     def _missing(self, block: Block, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows that are not in `spans`: after a long pause its log of tokens may have forgotten the block."""
+        """The rows that are not in `spans`."""
         times = [log_time for _, log_time, _ in block.messages]
         existing = self._store.existing(block.source, block.first, block.last, min(times), max(times))
         if existing.is_empty():

@@ -71,9 +71,24 @@ def a_zombie_that_writes_an_old_record() -> Story:
     return Story(-4, 1, True, tuple(told))
 
 
+def a_full_disk_that_keeps_tokens_and_no_rows() -> Story:
+    """Inserts fail when the engine has noted their tokens: of spans, of all else, and with the sink dying."""
+    told: list[Step] = [steps.Start("worker", 0), steps.Start("sink", 0)]
+    for number, inserts in enumerate((1, 3, 1, 9)):
+        told += [_send(0, number, _span(f"a{number}", number * 3_000)), steps.Fill(inserts)]
+        told += [steps.Read(0, which, 50) for which in range(3)]
+        told += [steps.Beat(0), steps.Bomb("sink", 0, 6)] if number == 2 else [steps.Beat(0)]
+        for _ in range(12):
+            told += [steps.SinkRead(0, which, 50) for which in range(6)]
+            told += [steps.Pass(300), steps.SinkTurn(0)]
+        told += [steps.Start("sink", 0)]
+    return Story(-5, 1, False, tuple(told))
+
+
 STORIES = (
     a_clock_that_steps_back_behind_the_safe_offset,
     a_partition_that_nobody_waited_for_any_longer,
     a_block_whose_token_was_forgotten,
     a_zombie_that_writes_an_old_record,
+    a_full_disk_that_keeps_tokens_and_no_rows,
 )

@@ -188,6 +188,13 @@ def _unasked(patch: Patch) -> None:
     patch(writer.Writer, "_missing", lambda self, block, rows: rows)
 
 
+def _trusting(patch: Patch) -> None:
+    def complete(self: writer.Writer, block: lane.Block, rows: pl.DataFrame, first: str) -> None:
+        self._insert("spans", self._missing(block, rows), first)
+
+    patch(writer.Writer, "_complete", complete)
+
+
 def _sink_clock(patch: Patch) -> None:
     honest = pending.mark
 
@@ -236,6 +243,9 @@ MUTATIONS = {
     "sink: the topic id is left out of the token": Mutation(_token, _about("recreate"), 16),
     "sink: a block's boundaries are not recorded": Mutation(_no_boundaries, _about("bomb"), 0),
     "sink: nobody asks which rows of a block exist": Mutation(_unasked, told=by_hand.a_block_whose_token_was_forgotten),
+    "sink: a token is trusted after an insert has failed": Mutation(
+        _trusting, told=by_hand.a_full_disk_that_keeps_tokens_and_no_rows
+    ),
     "sink: a minute does not wait for its spans": Mutation(_unsettled, seed=339),
     "sink: a restart forgets the log clock": Mutation(_sink_clock, _about("kill", "clock"), 3),
 }

@@ -278,6 +278,19 @@ class SinkTurn:
 
 
 @dataclass(frozen=True)
+class Fill:
+    """The engine has no room for its next inserts: it notes their tokens, and then fails."""
+
+    inserts: int
+
+    def __call__(self, world: World) -> None:
+        world.no_room_for = self.inserts
+
+    def __str__(self) -> str:
+        return f"the engine's disk is full for {self.inserts} inserts"
+
+
+@dataclass(frozen=True)
 class Trim:
     """Retention takes the older part of a partition."""
 

@@ -29,6 +29,7 @@ from spanloom_sinks.consumer import Commit
 from spanloom_sinks.lane import Lane
 from spanloom_sinks.service import Sink
 from spanloom_sinks.source import Source
+from spanloom_sinks.store import StoreError
 from spanloom_sinks.tables import tables
 from spanloom_sinks.testing import MemoryDatabase
 from spanloom_sinks.writer import Writer
@@ -419,6 +420,12 @@ class Door:
 
     def insert(self, table: str, rows: pl.DataFrame, token: str | None = None) -> None:
         self._process.io(f"insert {rows.height} rows of {table}")
+        world = self._process.world
+        if world.no_room_for:
+            world.no_room_for -= 1
+            world.tell(f"    there is no room for {rows.height} rows of {table}, but their token is noted")
+            self._database.insert(table, rows.clear(), token)
+            raise StoreError("no room")
         self._database.insert(table, rows, token)
         self._process.io(f"hear that {rows.height} rows of {table} are inserted")
 
@@ -517,6 +524,8 @@ class World:
         self.workers = [Processor(self, f"worker {name}") for name in "AB"]
         self.sinks = [SinkProcess(self, f"sink {name}") for name in "AB"]
         self.trimmed = self.recreated = False
+        self.no_room_for = 0
+        """Inserts that fail next."""
         self.story: list[str] = []
         self._steps, self._at = list(steps), 0
         self._rebalancing: set[str] = set()

@@ -4,6 +4,7 @@ A handle costs 0.2 ms. chDB must not be forked after it was opened, and one proc
 """
 
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -89,16 +90,16 @@ class Engine:
         """
         if request.read_only:
             raise EngineError(164, "Code: 164. DB::Exception: Cannot execute query in readonly mode. (READONLY)")
-        with self._handle(request) as handle:
+        with tempfile.TemporaryFile() as file, self._handle(request) as handle:
+            for chunk in chunks:
+                file.write(chunk)
             try:
-                _set(handle, {f"param_{name}": value for name, value in request.parameters.items()})
-                with handle.send_insert(insert.statement, insert.format) as stream:
-                    for chunk in chunks:
-                        stream.append(chunk)
-                    done = stream.finish()
-            except (RuntimeError, ValueError) as error:
+                file.flush()
+                statement = insert.of_file(f"/proc/self/fd/{file.fileno()}")
+                done = handle.query(statement, params=dict(request.parameters))
+            except Exception as error:
                 raise _error(error) from error
-        return Answer(written_rows=done.rows_written, written_bytes=done.bytes_written, elapsed=done.elapsed)
+            return Answer(written_rows=done.rows_written(), written_bytes=done.bytes_written(), elapsed=done.elapsed())
 
     def close(self) -> None:
         """Close the engine; what was inserted is on disk."""

@@ -33,17 +33,23 @@ SAFE_TABLE_FUNCTIONS = frozenset(
 
 
 class Insert(NamedTuple):
-    """An INSERT whose data follows: the statement without its format, the format, and where its data begins."""
+    """An INSERT whose data follows: the statement up to its settings, those, the format, and where its data begins."""
 
     statement: str
+    settings: str
     format: str
     data: int
+
+    def of_file(self, path: str) -> str:
+        """The same INSERT of the data in a file."""
+        return f"{self.statement} FROM INFILE {literal(path)} COMPRESSION 'none' {self.settings} FORMAT {self.format}"
 
 
 def insert(text: bytes) -> Insert | None:
     """The INSERT with data that `text` begins with; None for every other statement (INSERT … SELECT included)."""
-    depth = 0
+    depth = settings = 0
     words: list[bytes] = []
+    before = b""
     for token in _TOKEN.finditer(text):
         if token.lastgroup == "other":
             depth += {b"(": 1, b")": -1}.get(token[0], 0)
@@ -51,16 +57,21 @@ def insert(text: bytes) -> Insert | None:
             word = token[0].upper()
             if (not words and word != b"INSERT") or word in (b"SELECT", b"WITH", b"INFILE"):
                 return None
+            if word == b"SETTINGS" and before not in (b".", b"INTO", b"TABLE"):
+                settings = token.start()
             if word == b"VALUES" and len(words) > 1:
-                return Insert(text[: token.start()].decode(), "Values", token.end())
+                return _parted(text[: token.start()], settings, "Values", token.end())
             if words and words[-1] == b"FORMAT":
-                return Insert(
-                    text[: text.upper().rindex(b"FORMAT", 0, token.start())].decode(),
-                    token[0].decode(),
-                    _newline(text, token.end()),
-                )
+                head = text[: text.upper().rindex(b"FORMAT", 0, token.start())]
+                return _parted(head, settings, token[0].decode(), _newline(text, token.end()))
             words.append(word)
+        before = before if token.lastgroup == "skip" else token[0].upper()
     return None
+
+
+def _parted(head: bytes, settings: int, format: str, data: int) -> Insert:
+    end = settings or len(head)
+    return Insert(head[:end].decode(), head[end:].decode(), format, data)
 
 
 def output_format(query: str, default: str) -> str:

@@ -13,7 +13,7 @@ from spanloom_stack import sql
         (b"INSERT INTO `VALUES` VALUES (1)", "INSERT INTO `VALUES` ", "Values", b" (1)"),
         (
             b"-- SELECT\nINSERT INTO t SETTINGS a='FORMAT x' FORMAT CSV\r\n1",
-            "-- SELECT\nINSERT INTO t SETTINGS a='FORMAT x' ",
+            "-- SELECT\nINSERT INTO t ",
             "CSV",
             b"1",
         ),
@@ -39,6 +39,22 @@ def test_the_data_of_an_insert_begins_after_its_format(text: bytes, statement: s
 )
 def test_other_statements_carry_no_data(text: bytes) -> None:
     assert sql.insert(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "statement"),
+    [
+        (b"INSERT INTO t (a) FORMAT CSV\n1", "INSERT INTO t (a)  FROM INFILE '/f' COMPRESSION 'none'  FORMAT CSV"),
+        (
+            b"INSERT INTO d.settings (a) SETTINGS b = 1 FORMAT CSV\n1",
+            "INSERT INTO d.settings (a)  FROM INFILE '/f' COMPRESSION 'none' SETTINGS b = 1  FORMAT CSV",
+        ),
+    ],
+)
+def test_an_insert_with_data_becomes_one_of_a_file(text: bytes, statement: str) -> None:
+    found = sql.insert(text)
+    assert found is not None
+    assert found.of_file("/f") == statement
 
 
 @given(st.binary())

@@ -47,7 +47,7 @@ def trace(trace_id: str) -> None:
 
     if not re.fullmatch(r"[0-9a-f]{32}", trace_id := trace_id.strip().lower()):
         raise click.UsageError("a trace id is 32 hexadecimal digits; spanloom traces lists the latest")
-    with _asking() as client:
+    with asking() as client:
         spans, summary = store.spans(client, trace_id), store.trace(client, trace_id)
     if not spans:
         raise click.ClickException(f"there is no trace {trace_id}; spanloom traces lists the latest")
@@ -65,7 +65,7 @@ def traces(errors: bool, order: str | None, limit: int, since: int) -> None:
     """List traces, the latest first."""
     from spanloom_viewer import store, tables
 
-    with _asking() as client:
+    with asking() as client:
         found = store.traces(client, order or "recent", seconds=since, limit=limit, errors=errors)  # type: ignore[arg-type]
     if not found:
         click.echo("no such trace began in that time; look further back with --since 1d")
@@ -79,7 +79,7 @@ def alerts(since: int) -> None:
     """List alerts: firing ones first, then pending, then those resolved since then."""
     from spanloom_viewer import store, tables
 
-    with _asking() as client:
+    with asking() as client:
         found = store.alerts(client, seconds=since)
     if not found:
         click.echo("nothing is firing, nothing was resolved in that time")
@@ -100,7 +100,7 @@ def sql(statement: str, form: str | None) -> None:
 
     if statement == "-":
         statement = sys.stdin.read()
-    with _asking() as client:
+    with asking() as client:
         answer = store.query(client, statement.strip().rstrip(";"))
     if form == "json":
         click.echo(export.json_lines(answer), nl=False)
@@ -112,7 +112,7 @@ def sql(statement: str, form: str | None) -> None:
 
 
 @contextmanager
-def _asking() -> "Iterator[Client]":
+def asking() -> "Iterator[Client]":
     """A client; on a terminal something moves until the database has answered."""
     from spanloom_viewer import store
 

@@ -174,7 +174,7 @@ def _took(span: Received, said: Attributes, detail: Detail, counts: usage.Counts
     if counts.said.keys() & {"input", "output"}:
         tokens = usage.disjoint(counts.said, counts.bases, detail.get("provider"))
         detail.update((f"{bucket}_tokens", count) for bucket, count in tokens._asdict().items() if count is not None)
-        detail["usage"] = "measured"
+        detail.setdefault("usage", "measured")
         used.update(counts.names)
     first = usage.first_token(span, said)
     if first is not None:

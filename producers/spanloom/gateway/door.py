@@ -1,9 +1,11 @@
 """What happens to a request, whatever protocol it came by: it is answered when Kafka has its spans."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from enum import Enum
 from math import ceil
 from threading import Thread
@@ -22,6 +24,8 @@ from spanloom.otel.calls import Calls
 from spanloom.otel.mapping import translate
 from spanloom.sender import Sender
 from spanloom.trace import Facts, Receipt
+
+_log = logging.getLogger("spanloom")
 
 RETRY_SECONDS = 1
 """When a request is to be sent again that Kafka did not take."""
@@ -121,7 +125,14 @@ class Door:
 
     def _translated(self, request: ExportTraceServiceRequest, facts: Facts) -> tuple[list[Ended], Counter[str]]:
         spans, rejected = otlp.read(request, facts)
-        return [translate(span, about, self._calls, secrecy.pseudonym) for about, span in spans], rejected
+        ended = []
+        for about, span in spans:
+            try:
+                ended.append(translate(span, about, self._calls, secrecy.pseudonym))
+            except Exception as error:  # one odd span must not cost the others
+                rejected["cannot be translated"] += 1
+                _log.error("a span cannot be translated: %s: %s", type(error).__name__, error)
+        return ended, rejected
 
     async def _published(self, ended: list[Ended]) -> Counter[str] | None:
         """Return the spans that are not in the log, by reason; None: Kafka's word did not come in time."""
@@ -133,7 +144,8 @@ class Door:
                 told.set_result(lost)
 
         def tell(receipt: Receipt) -> None:
-            loop.call_soon_threadsafe(heard, receipt.lost)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(heard, receipt.lost)
 
         receipt = Receipt(len(ended), tell)
         for span in ended:

@@ -230,6 +230,7 @@ USAGE: dict[str, dict[str, bool | None]] = {
         "gen_ai.usage.input_tokens.cache_write": None,
         "llm.token_count.prompt_details.cache_write": None,
         "ai.usage.inputTokenDetails.cacheWriteTokens": None,
+        "ai.response.providerMetadata.anthropic.cacheCreationInputTokens": None,
         f"{_LANGFUSE}.input_cache_creation": None,
         f"{_LANGFUSE}.cache_creation_input_tokens": REST,
         "cache_creation_tokens": None,
@@ -352,7 +353,7 @@ LEVELS = ("langfuse.observation.level",)
 UNFOLD = frozenset(
     {
         *(_LANGFUSE, "langfuse.observation.model.parameters", "llm.invocation_parameters", "metadata"),
-        *("embedding.invocation_parameters",),
+        *("embedding.invocation_parameters", "ai.response.providerMetadata"),
     }
 )
 """Attributes whose JSON holds things of which we know some."""

@@ -31,9 +31,10 @@ CONTENT = frozenset(
         *("llm.prompt_template.template", "llm.prompt_template.variables", "llm.function_call", "ai.documents"),
         *("langfuse.observation.status_message", "langfuse.trace.input", "langfuse.trace.output"),
         *("traceloop.prompt.template", "traceloop.prompt.template_variables", "ai.response.reasoning"),
-        *("ai.response.files", "ai.embedding", "ai.embeddings", "exception.message", "exception.stacktrace"),
-        *("user.email", "user.name", "user.full_name", "enduser.pseudo.id", "gen_ai.headers", "llm.headers"),
-        *("content", "message", "body", "tool_calls", "arguments", "gen_ai.event.content", "ai.request.text"),
+        *("ai.response.providerMetadata", "ai.response.files", "ai.embedding", "ai.embeddings", "ai.request.text"),
+        *("exception.message", "exception.stacktrace", "gen_ai.headers", "llm.headers", "gen_ai.event.content"),
+        *("user.email", "user.name", "user.full_name", "enduser.pseudo.id", "client.address", "http.client_ip"),
+        *("content", "message", "body", "tool_calls", "arguments"),
     }
 )
 """Attributes of spans and events that hold what people and models wrote, or who they are: they stay here, counted."""

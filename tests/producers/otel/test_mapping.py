@@ -180,8 +180,9 @@ def test_every_dialect_says_the_same_call(dialect: str) -> None:
                 "gen_ai.usage.input_tokens": 100,
                 "ai.usage.outputTokens": 50,
                 "ai.usage.totalTokens": 150,
+                "ai.response.providerMetadata": '{"anthropic": {"cacheCreationInputTokens": 10}}',
             },
-            (100, 40, None, 50, None),
+            (100, 40, 10, 50, None),
         ),
         (
             {"ai.model.provider": "openai.chat", "ai.usage.inputTokens": 100, "ai.usage.cachedInputTokens": 40},

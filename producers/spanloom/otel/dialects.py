@@ -347,7 +347,7 @@ BLOCK_REASONS = (
 )
 """Where a guardrail's low-cardinality reason is; without one it is `guardrail`."""
 
-LEVELS = ("langfuse.observation.level",)
+LEVELS = frozenset({"langfuse.observation.level"})
 """Attributes that may say ERROR where the span's status does not."""
 
 UNFOLD = frozenset(

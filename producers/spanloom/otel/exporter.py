@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk import resources
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Link
+from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from spanloom import ids, process
 from spanloom.buffer import Ended
@@ -24,6 +24,8 @@ from spanloom.otel.resource import resource
 from spanloom.secrecy import pseudonym
 from spanloom.span import current_span
 
+_KINDS = {kind: kind.name.lower() for kind in SpanKind}  # an enum's own names take their time
+_STATUSES = {code: code.name.lower() for code in StatusCode}
 _SIZE = 1024
 """Bytes of a span with nothing on it; OpenTelemetry's objects are larger than ours."""
 _ENTRY = 128
@@ -130,10 +132,10 @@ def received(span: ReadableSpan, above: int | None = None) -> Received:
         parent=above if parent is None else parent.span_id,
         remote=parent is not None and parent.is_remote,
         name=span.name,
-        kind=span.kind.name.lower(),
+        kind=_KINDS[span.kind],
         start=start,
         end=span.end_time or start,
-        status=span.status.status_code.name.lower(),
+        status=_STATUSES[span.status.status_code],
         attributes=_attributes(span),
         events=[(event.name, event.timestamp, _attributes(event)) for event in span.events],
         links=[

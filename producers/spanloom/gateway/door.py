@@ -67,7 +67,8 @@ class Door:
         self.sender = Sender(self._buffer, settings, ids.epoch(), connect)
         self._calls = Calls()
         self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: `Calls` is for one thread
-        self._facts: Facts = {"tenant": settings.tenant} if settings.tenant else {}
+        self.facts: Facts = {"tenant": settings.tenant} if settings.tenant else {}
+        """Of those who send without a key."""
 
     def start(self) -> None:
         """Start sending."""
@@ -103,7 +104,7 @@ class Door:
         spans = sum(len(scoped.spans) for group in request.resource_spans for scoped in group.scope_spans)
         if wait := self.keys.admit(key, spans, monotonic()):
             return Answer(Verdict.TOO_MANY, "the key's spans_per_second are used up", retry_after=ceil(wait))
-        return await self.publish(request, {"tenant": key.tenant} if key is not None else self._facts)
+        return await self.publish(request, {"tenant": key.tenant} if key is not None else self.facts)
 
     async def publish(self, request: ExportTraceServiceRequest, facts: Facts) -> Answer:
         """Publish the spans of a request; answer when their fate is known."""

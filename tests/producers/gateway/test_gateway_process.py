@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 import grpc
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from spanloom import topics_command
+from spanloom_schemas import codec
 from spanloom_schemas.partitioning import partition
 from spanloom_schemas.settings import KafkaSettings
 
@@ -119,7 +120,8 @@ def test_what_is_acknowledged_is_in_kafka_by_every_door(gateway: Gateway, kafka:
         pass
     code, said = gateway.stop()
     assert (code, said.count("\n")) == (0, 1)
-    assert "is passed over: the body is no ExportTraceServiceRequest" in said
+    assert "goes to llm.dead_letters: the body is no ExportTraceServiceRequest" in said
+    assert [(one["reason"], one["value"]) for one in dead_letters(kafka, collector)] == [("not_otlp", b"junk")]
     (life,) = epochs(kafka, gateway.service)
     balanced(life, 1020)
     assert {batch["service"] for batch in life} >= {"service-http", "service-grpc"}
@@ -166,6 +168,16 @@ def test_without_its_extra_the_command_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "pip install 'spanloom[gateway]'" in done.stderr) == (1, True), done.stderr
+
+
+def dead_letters(kafka: str, topic: str) -> list[dict[str, Any]]:
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": uuid.uuid4().hex})
+    consumer.assign([TopicPartition("llm.dead_letters", 0, 0)])
+    end = consumer.get_watermark_offsets(TopicPartition("llm.dead_letters", 0))[1]
+    found = [message for message in consumer.consume(end, 10) if message.error() is None]
+    consumer.close()
+    letters = [codec.decode(message.value() or b"")[2] for message in found]
+    return [one for one in letters if one["topic"] == topic]
 
 
 def stored(kafka: str, service: str) -> dict[str, list[dict[str, Any]]]:

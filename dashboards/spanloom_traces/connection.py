@@ -59,6 +59,17 @@ class Connection:
             answer = client.query(text, parameters=dict(parameters), settings=_reading(client))
             return list(answer.named_results())
 
+    def stream(self, text: str, parameters: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+        """As `rows`, a block of them in memory at a time."""
+        with _one_error(self._settings):
+            client = self._client()
+            answer = client.query_row_block_stream(text, parameters=dict(parameters), settings=_reading(client))
+            with answer as blocks:
+                names = blocks.source.column_names
+                for block in blocks:
+                    for row in block:
+                        yield dict(zip(names, row, strict=True))
+
     def answer(self, statement: str) -> Answer:
         """What any one statement answers, values as JSON has them. Raises StoreError, as for one that would write."""
         with _one_error(self._settings):

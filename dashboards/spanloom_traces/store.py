@@ -1,15 +1,16 @@
 """`TraceStore`: everything that a program may ask about traces, runs and their figures."""
 
 import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 from msgspec import Struct
 from spanloom_schemas import settings as environment
 from spanloom_schemas.settings import ClickHouseSettings
 
-from spanloom_traces import alerts, compare, dashboard, explain, logs, runs, spans, traces
+from spanloom_traces import alerts, compare, dashboard, explain, logs, runs, spans, traces, whole
 from spanloom_traces.compare import Comparison
 from spanloom_traces.connection import Connection, NotThere, StoreError
 from spanloom_traces.dashboard import DashboardData
@@ -176,6 +177,14 @@ class TraceStore:
     ) -> DashboardData:
         """The figures of a dashboard, of all services or one: requests, tokens, cost, latencies, errors, cache hits."""
         return dashboard.dashboard_data(self._connection, since, until, service, environment)
+
+    def whole(
+        self, trace_ids: Sequence[str] = (), *, since: timedelta = _HOUR, until: timedelta = timedelta()
+    ) -> Iterator[dict[str, Any]]:
+        """The spans of some traces, or all that ended from `since` to `until` ago: every column, each span once."""
+        if trace_ids:
+            return whole.of_traces(self._connection, [_id(trace_id) for trace_id in trace_ids])
+        return whole.of_range(self._connection, since, until)
 
     def alerts(self, *, since: Since = _HOUR) -> Found[Alert]:
         """The alerts that are pending or firing, and those that were resolved since then."""

@@ -222,7 +222,8 @@ class Sender:
             data = wire.span(span)
         except Exception as error:
             self._ledger.lost["encode"] += 1
-            self._warn(f"a span could not be encoded: {type(error).__name__}: {error}: {entry!r:.200}")
+            name = repr(entry[4]) if isinstance(entry, tuple) else "of OpenTelemetry"
+            self._warn(f"a span {name} could not be encoded: {type(error).__name__}: {error}")
             _settle(entry, "encode")
             return
         if len(data) > SPAN_BYTES:

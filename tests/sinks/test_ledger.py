@@ -63,3 +63,13 @@ def test_messages_may_arrive_in_any_order(ledger):
         {"sequence": 2, "spans": 1, "made": 4, "last": True}, {"sequence": 1, "spans": 3, "made": 3}, dict(HELLO)
     )
     assert (found["produced"], found["stored"], found["missing"], found["gaps"]) == (4, 4, 0, 0)
+
+
+def test_a_gateway_s_ledger_is_under_its_own_name_whatever_services_it_sends_for(ledger):
+    seen = ledger(
+        {"sequence": 2, "spans": 1, "made": 2, "service": "two", "environment": "prod", "host": "b", "last": True},
+        {"sequence": 1, "spans": 1, "made": 1, "service": "one", "environment": "test", "host": "a"},
+        {"sequence": 0, "service": "gateway", "environment": "default", "host": "g"},
+    )
+    assert (seen["service"], seen["environment"], seen["host"]) == ("gateway", "default", "g")
+    assert (seen["produced"], seen["stored"], seen["missing"]) == (2, 2, 0)

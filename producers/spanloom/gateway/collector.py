@@ -11,12 +11,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from spanloom_schemas.settings import KafkaSettings
 
 from spanloom.gateway import otlp
+from spanloom.gateway.dead_letters import DeadLetters
 from spanloom.gateway.door import Door, Verdict
 
 GROUP = "spanloom-gateway"
 MESSAGES = 100
 """Read at once."""
 PAUSE_SECONDS = 1.0
+
+_REFUSALS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 
 _log = logging.getLogger("spanloom")
 
@@ -27,6 +30,8 @@ class Reader:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._stopped = False
+        self._told: object = None
+        self._dead_letters = DeadLetters(door.settings)
 
     def stop(self) -> None:
         """Have `run` return after what it is at."""
@@ -40,7 +45,7 @@ class Reader:
         try:
             while not self._stopped:
                 messages = await asyncio.to_thread(consumer.consume, MESSAGES, 0.5)
-                await self._take([message for message in messages if _is_data(message, topic)], consumer)
+                await self._take([message for message in messages if self._is_data(message)], consumer)
         finally:
             await asyncio.to_thread(consumer.close)
 
@@ -66,12 +71,25 @@ class Reader:
         try:
             request = otlp.decode(message.value() or b"", otlp.PROTOBUF)
         except otlp.BadRequest as error:
-            _log.error("the message %s is passed over: %s", where, error)
-            return True
-        answer = await self._door.publish(request, {})
+            _log.error("the message %s goes to llm.dead_letters: %s", where, error)
+            return await asyncio.to_thread(self._dead_letters.send, message, str(error))
+        answer = await self._door.publish(request, self._door.facts)
         if answer.rejected:
             _log.warning("of the message %s are passed over %s", where, answer.message)
         return answer.verdict is Verdict.DONE
+
+    def _is_data(self, message: Message) -> bool:
+        """Say whether it is a message, and not trouble, of which one line is logged. Raises KafkaException."""
+        error = message.error()
+        if error is None:
+            self._told = None
+            return True
+        if error.fatal() or error.code() in _REFUSALS:
+            raise KafkaException(error)
+        if self._told != error.code():
+            self._told = error.code()
+            _log.warning("%s cannot be read for now: %s", self._door.settings.gateway_collector_topic, error.str())
+        return False
 
 
 def _config(kafka: KafkaSettings) -> dict[str, object]:
@@ -83,13 +101,3 @@ def _config(kafka: KafkaSettings) -> dict[str, object]:
         "auto.offset.reset": "earliest",
         "fetch.message.max.bytes": 8 * 1024 * 1024,
     }
-
-
-def _is_data(message: Message, topic: str) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
-        raise KafkaException(error)
-    _log.warning("%s cannot be read for now: %s", topic, error.str())
-    return False

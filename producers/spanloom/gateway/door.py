@@ -1,9 +1,11 @@
 """What happens to a request, whatever protocol it came by: it is answered when Kafka has its spans."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from enum import Enum
 from math import ceil
 from threading import Thread
@@ -22,6 +24,8 @@ from spanloom.otel.calls import Calls
 from spanloom.otel.mapping import translate
 from spanloom.sender import Sender
 from spanloom.trace import Facts, Receipt
+
+_log = logging.getLogger("spanloom")
 
 RETRY_SECONDS = 1
 """When a request is to be sent again that Kafka did not take."""
@@ -63,7 +67,8 @@ class Door:
         self.sender = Sender(self._buffer, settings, ids.epoch(), connect)
         self._calls = Calls()
         self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: `Calls` is for one thread
-        self._facts: Facts = {"tenant": settings.tenant} if settings.tenant else {}
+        self.facts: Facts = {"tenant": settings.tenant} if settings.tenant else {}
+        """Of those who send without a key."""
 
     def start(self) -> None:
         """Start sending."""
@@ -99,7 +104,7 @@ class Door:
         spans = sum(len(scoped.spans) for group in request.resource_spans for scoped in group.scope_spans)
         if wait := self.keys.admit(key, spans, monotonic()):
             return Answer(Verdict.TOO_MANY, "the key's spans_per_second are used up", retry_after=ceil(wait))
-        return await self.publish(request, {"tenant": key.tenant} if key is not None else self._facts)
+        return await self.publish(request, {"tenant": key.tenant} if key is not None else self.facts)
 
     async def publish(self, request: ExportTraceServiceRequest, facts: Facts) -> Answer:
         """Publish the spans of a request; answer when their fate is known."""
@@ -121,7 +126,14 @@ class Door:
 
     def _translated(self, request: ExportTraceServiceRequest, facts: Facts) -> tuple[list[Ended], Counter[str]]:
         spans, rejected = otlp.read(request, facts)
-        return [translate(span, about, self._calls, secrecy.pseudonym) for about, span in spans], rejected
+        ended = []
+        for about, span in spans:
+            try:
+                ended.append(translate(span, about, self._calls, secrecy.pseudonym))
+            except Exception as error:  # one odd span must not cost the others
+                rejected["cannot be translated"] += 1
+                _log.error("a span cannot be translated: %s: %s", type(error).__name__, error)
+        return ended, rejected
 
     async def _published(self, ended: list[Ended]) -> Counter[str] | None:
         """Return the spans that are not in the log, by reason; None: Kafka's word did not come in time."""
@@ -133,7 +145,8 @@ class Door:
                 told.set_result(lost)
 
         def tell(receipt: Receipt) -> None:
-            loop.call_soon_threadsafe(heard, receipt.lost)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(heard, receipt.lost)
 
         receipt = Receipt(len(ended), tell)
         for span in ended:

@@ -1,18 +1,22 @@
 """What spans of other instrumentations call the things that ours call by one name: data only; `mapping` reads it.
 
 Dialects: OpenTelemetry's GenAI conventions (semconv up to 1.36, 1.37 to 1.41, genai 0.1: `gen_ai.…`), OpenInference
-(`llm.…`, `openinference.…`), OpenLLMetry/Traceloop (`gen_ai.…`, `llm.…`, `traceloop.…`), Langfuse (`langfuse.…`) and
-Vercel's AI SDK (`ai.…`). Of several names of one thing the first that says something wins. A name below one of `UNFOLD`
-is a key of that attribute's JSON.
+(`llm.…`, `openinference.…`), OpenLLMetry/Traceloop (`gen_ai.…`, `llm.…`, `traceloop.…`), Langfuse (`langfuse.…`),
+Vercel's AI SDK (`ai.…`), and what we export ourselves (`spanloom.…`). Of several names of one thing the first that says
+something wins. A name below one of `UNFOLD` is a key of that attribute's JSON. What is held back is in `withheld`.
 """
 
 from typing import NamedTuple
+
+from spanloom.fields import KINDS as OUR_KINDS
+from spanloom.fields import SEGMENTS
 
 _VECTOR_STORES: dict[str, tuple[str, ...]] = {
     "retrieval": ("chroma", "lancedb", "marqo", "milvus", "pinecone", "qdrant", "weaviate")
 }
 
 KINDS: tuple[tuple[str, dict[str, tuple[str, ...]]], ...] = (
+    ("spanloom.kind", {kind: (kind,) for kind in OUR_KINDS}),
     (
         "langfuse.observation.type",
         {
@@ -145,14 +149,25 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "traceloop.association.properties.user_id",
     ),
     "tenant": ("tenant.id", "tenant", "traceloop.association.properties.tenant_id"),
+    "run_id": ("spanloom.run_id",),
     "request_id": ("http.request.header.x-request-id", "request_id"),
-    "experiment": ("langfuse.experiment.name", "langfuse.experiment.id"),
-    "dataset_id": ("langfuse.experiment.dataset.id",),
+    "experiment": ("spanloom.experiment", "langfuse.experiment.name", "langfuse.experiment.id"),
+    "dataset_id": (
+        "spanloom.dataset_id",
+        "langfuse.experiment.dataset.id",
+    ),
     "prompt_id": ("gen_ai.prompt.name", "langfuse.observation.prompt.name", "prompt.id", "traceloop.prompt.key"),
     "prompt_version": (
         *("gen_ai.prompt.version", "langfuse.observation.prompt.version", "llm.prompt_template.version"),
         "traceloop.prompt.version",
     ),
+    **{
+        name: (f"spanloom.{name}",)
+        for name in (
+            *("model_version", "usage", "cached", "batch_size", "context_truncated", "block_reason"),
+            *("input_hash", "output_hash", *(f"{segment}_tokens" for segment in SEGMENTS)),
+        )
+    },
 }
 """Our field → its names. FACTS of `spanloom.fields` go to the span's context, all others to its detail."""
 
@@ -215,6 +230,7 @@ USAGE: dict[str, dict[str, bool | None]] = {
         "gen_ai.usage.input_tokens.cache_write": None,
         "llm.token_count.prompt_details.cache_write": None,
         "ai.usage.inputTokenDetails.cacheWriteTokens": None,
+        "ai.response.providerMetadata.anthropic.cacheCreationInputTokens": None,
         f"{_LANGFUSE}.input_cache_creation": None,
         f"{_LANGFUSE}.cache_creation_input_tokens": REST,
         "cache_creation_tokens": None,
@@ -331,13 +347,13 @@ BLOCK_REASONS = (
 )
 """Where a guardrail's low-cardinality reason is; without one it is `guardrail`."""
 
-LEVELS = ("langfuse.observation.level",)
+LEVELS = frozenset({"langfuse.observation.level"})
 """Attributes that may say ERROR where the span's status does not."""
 
 UNFOLD = frozenset(
     {
         *(_LANGFUSE, "langfuse.observation.model.parameters", "llm.invocation_parameters", "metadata"),
-        *("embedding.invocation_parameters",),
+        *("embedding.invocation_parameters", "ai.response.providerMetadata"),
     }
 )
 """Attributes whose JSON holds things of which we know some."""
@@ -360,50 +376,3 @@ EVALUATIONS = {
 """Prefix of `N.…` → name and score of a verdict."""
 SCORES = (("gen_ai.evaluation.name", "gen_ai.evaluation.score.value"), ("evaluation.name", "evaluation.score"))
 """Name and score of one verdict, on a span or on an event."""
-
-INPUTS = (
-    *("gen_ai.input.messages", "input.value", "langfuse.observation.input", "ai.prompt.messages", "ai.prompt"),
-    *("traceloop.entity.input", "gen_ai.prompt", "gen_ai.tool.call.arguments", "ai.toolCall.args", "tool.parameters"),
-    *("gen_ai.retrieval.query.text", "ai.value", "ai.values", "reranker.query"),
-)
-"""What went in: only a keyed hash of the first is kept."""
-OUTPUTS = (
-    *("gen_ai.output.messages", "output.value", "langfuse.observation.output", "ai.response.text"),
-    *("ai.response.object", "ai.response.toolCalls", "traceloop.entity.output", "gen_ai.completion"),
-    *("gen_ai.tool.call.result", "ai.toolCall.result"),
-)
-"""What came out: only a keyed hash of the first is kept."""
-
-CONTENT = frozenset(
-    {
-        *INPUTS,
-        *OUTPUTS,
-        *("gen_ai.system_instructions", "gen_ai.memory.records", "gen_ai.memory.query.text", "gen_ai.response"),
-        *("gen_ai.evaluation.explanation", "evaluation.explanation", "annotation.explanation"),
-        *("llm.prompt_template.template", "llm.prompt_template.variables", "llm.function_call", "ai.documents"),
-        *("langfuse.observation.status_message", "langfuse.trace.input", "langfuse.trace.output"),
-        *("traceloop.prompt.template", "traceloop.prompt.template_variables", "ai.response.reasoning"),
-        *("ai.response.files", "ai.embedding", "ai.embeddings", "exception.message", "exception.stacktrace"),
-        *("user.email", "user.name", "user.full_name", "enduser.pseudo.id", "gen_ai.headers", "llm.headers"),
-        *("content", "message", "body", "tool_calls", "arguments", "gen_ai.event.content", "ai.request.text"),
-    }
-)
-"""Attributes of spans and events that hold what people and models wrote, or who they are: they stay here, counted."""
-
-CONTENT_PREFIXES = (
-    *("llm.input_messages.", "llm.output_messages.", "llm.prompts.", "llm.choices.", "llm.tools."),
-    *("gen_ai.prompt.", "gen_ai.completion.", "input.images.", "input.documents.", "output.images."),
-    *("output.documents.", "embedding.embeddings.", "message.content"),
-    *(
-        "retrieval.documents.",
-        "reranker.input_documents.",
-        "reranker.output_documents.",
-        "llm.prompt_template.variables.",
-    ),
-    *("langfuse.experiment.item.", "ai.prompt."),
-    *("traceloop.prompt.template", "db.search.result.document", "db.query.result.document", "gen_ai.tool.definitions"),
-    *("evaluations.", "annotations.", "trace.evaluations.", "process.command", "db.search.result.metadata"),
-    *("db.query.result.metadata", "db.search.embeddings.", "db.query.embeddings.", "llm.request.functions."),
-    *("http.request.header.authorization", "http.request.header.cookie", "http.response.header.set-cookie"),
-)
-"""Beginnings of such names."""

@@ -70,7 +70,8 @@ def _document(one: Attributes, prefix: str, pseudonym: Callable[[str], str]) -> 
         content = one.get(f"{prefix}content")
         name = pseudonym(str(content)) if content else None
     score = one.get(f"{prefix}score")
-    return (name, None if score is None else fields.number(score), False) if name else None
+    cited = one.get(f"{prefix}cited") is True
+    return (name, None if score is None else fields.number(score), cited) if name else None
 
 
 def _result(attributes: Attributes, names: tuple[str, str, str]) -> Found | None:

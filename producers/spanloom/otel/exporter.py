@@ -7,12 +7,13 @@ exporter does the same for what a processor of the SDK collected.
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk import resources
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Link
+from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from spanloom import ids, process
 from spanloom.buffer import Ended
@@ -23,6 +24,8 @@ from spanloom.otel.resource import resource
 from spanloom.secrecy import pseudonym
 from spanloom.span import current_span
 
+_KINDS = {kind: kind.name.lower() for kind in SpanKind}  # an enum's own names take their time
+_STATUSES = {code: code.name.lower() for code in StatusCode}
 _SIZE = 1024
 """Bytes of a span with nothing on it; OpenTelemetry's objects are larger than ours."""
 _ENTRY = 128
@@ -129,10 +132,10 @@ def received(span: ReadableSpan, above: int | None = None) -> Received:
         parent=above if parent is None else parent.span_id,
         remote=parent is not None and parent.is_remote,
         name=span.name,
-        kind=span.kind.name.lower(),
+        kind=_KINDS[span.kind],
         start=start,
         end=span.end_time or start,
-        status=span.status.status_code.name.lower(),
+        status=_STATUSES[span.status.status_code],
         attributes=_attributes(span),
         events=[(event.name, event.timestamp, _attributes(event)) for event in span.events],
         links=[
@@ -144,14 +147,26 @@ def received(span: ReadableSpan, above: int | None = None) -> Received:
 
 
 def _attributes(said: ReadableSpan | Event | Link) -> Attributes:
-    return dict(said.attributes or {})
+    return _copied(said.attributes) if said.attributes else {}
 
 
 def _size(span: ReadableSpan) -> int:
     """Return about how many bytes a span holds."""
     size = _SIZE
-    for attributes in (span.attributes, *(event.attributes for event in span.events)):
-        for value in (attributes or {}).values():
-            each = 64 if isinstance(value, tuple) else 1
-            size += _ENTRY + (each * len(value) if isinstance(value, str | tuple) else 0)
+    for attributes in (span.attributes, *[event.attributes for event in span.events]):
+        if attributes:
+            for value in _copied(attributes).values():
+                kind = type(value)
+                if kind is str:
+                    size += len(value)  # type: ignore[arg-type]
+                elif kind is tuple:
+                    size += 64 * len(value)  # type: ignore[arg-type]
+            size += _ENTRY * len(attributes)
     return size
+
+
+def _copied(attributes: Any) -> dict[str, object]:
+    """Return a plain dict; the SDK's own copy takes a fifth of the time of `dict(...)`."""
+    copy = getattr(attributes, "copy", None)
+    found: dict[str, object] = dict(attributes) if copy is None else copy()
+    return found

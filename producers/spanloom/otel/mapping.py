@@ -56,7 +56,7 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
     """
     said = unfold(span.attributes)
     kind = stage(said, span.kind)
-    detail, facts, used = _fields(said, kind)
+    detail, facts, used = _fields(said, kind) if not _PLACES.keys().isdisjoint(said) else ({}, {}, set())
     error = outcome.error_type(span, detail.pop("error_type", None))
     detail |= {"otel_kind": span.kind, "status": "error" if error else span.status}
     if error:
@@ -100,7 +100,7 @@ def stage(said: Attributes, otel_kind: str) -> str:
         for name, stages in _KINDS:
             if name in said and (found := stages.get(str(said[name]))) is not None:
                 return found
-    if table.OPERATIONS.isdisjoint(said):
+    if said and table.OPERATIONS.isdisjoint(said):
         for name, found in table.EVIDENCE:
             if said.get(name):
                 return found
@@ -174,7 +174,7 @@ def _took(span: Received, said: Attributes, detail: Detail, counts: usage.Counts
     if counts.said.keys() & {"input", "output"}:
         tokens = usage.disjoint(counts.said, counts.bases, detail.get("provider"))
         detail.update((f"{bucket}_tokens", count) for bucket, count in tokens._asdict().items() if count is not None)
-        detail["usage"] = "measured"
+        detail.setdefault("usage", "measured")
         used.update(counts.names)
     first = usage.first_token(span, said)
     if first is not None:

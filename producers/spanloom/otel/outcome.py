@@ -15,7 +15,10 @@ def finish_reasons(raw: Iterable[str]) -> tuple[str, ...]:
 
 def error_type(span: Received, named: object) -> str | None:
     """Return the low-cardinality type of the error that a span ended with (`named`: by an attribute); None: of none."""
-    if span.status != "error" and not any(span.attributes.get(name) == "ERROR" for name in table.LEVELS):
+    if span.status != "error" and (
+        table.LEVELS.isdisjoint(span.attributes)
+        or not any(span.attributes.get(name) == "ERROR" for name in table.LEVELS)
+    ):
         return None
     if isinstance(named, str):
         return named

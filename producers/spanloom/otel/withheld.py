@@ -5,9 +5,57 @@ from functools import lru_cache
 
 from spanloom.buffer import Texts
 from spanloom.fields import LONG, MANY, text
-from spanloom.otel.dialects import CONTENT, CONTENT_PREFIXES, FIELDS, INPUTS, OUTPUTS
+from spanloom.otel.dialects import FIELDS
 from spanloom.otel.received import Attributes
 from spanloom.otel.values import plain
+
+INPUTS = (
+    *("gen_ai.input.messages", "input.value", "langfuse.observation.input", "ai.prompt.messages", "ai.prompt"),
+    *("traceloop.entity.input", "gen_ai.prompt", "gen_ai.tool.call.arguments", "ai.toolCall.args", "tool.parameters"),
+    *("gen_ai.retrieval.query.text", "ai.value", "ai.values", "reranker.query"),
+)
+"""What went in: only a keyed hash of the first is kept."""
+OUTPUTS = (
+    *("gen_ai.output.messages", "output.value", "langfuse.observation.output", "ai.response.text"),
+    *("ai.response.object", "ai.response.toolCalls", "traceloop.entity.output", "gen_ai.completion"),
+    *("gen_ai.tool.call.result", "ai.toolCall.result"),
+)
+"""What came out: only a keyed hash of the first is kept."""
+
+CONTENT = frozenset(
+    {
+        *INPUTS,
+        *OUTPUTS,
+        *("gen_ai.system_instructions", "gen_ai.memory.records", "gen_ai.memory.query.text", "gen_ai.response"),
+        *("gen_ai.evaluation.explanation", "evaluation.explanation", "annotation.explanation"),
+        *("llm.prompt_template.template", "llm.prompt_template.variables", "llm.function_call", "ai.documents"),
+        *("langfuse.observation.status_message", "langfuse.trace.input", "langfuse.trace.output"),
+        *("traceloop.prompt.template", "traceloop.prompt.template_variables", "ai.response.reasoning"),
+        *("ai.response.providerMetadata", "ai.response.files", "ai.embedding", "ai.embeddings", "ai.request.text"),
+        *("exception.message", "exception.stacktrace", "gen_ai.headers", "llm.headers", "gen_ai.event.content"),
+        *("user.email", "user.name", "user.full_name", "enduser.pseudo.id", "client.address", "http.client_ip"),
+        *("content", "message", "body", "tool_calls", "arguments"),
+    }
+)
+"""Attributes of spans and events that hold what people and models wrote, or who they are: they stay here, counted."""
+
+CONTENT_PREFIXES = (
+    *("llm.input_messages.", "llm.output_messages.", "llm.prompts.", "llm.choices.", "llm.tools."),
+    *("gen_ai.prompt.", "gen_ai.completion.", "input.images.", "input.documents.", "output.images."),
+    *("output.documents.", "embedding.embeddings.", "message.content"),
+    *(
+        "retrieval.documents.",
+        "reranker.input_documents.",
+        "reranker.output_documents.",
+        "llm.prompt_template.variables.",
+    ),
+    *("langfuse.experiment.item.", "ai.prompt."),
+    *("traceloop.prompt.template", "db.search.result.document", "db.query.result.document", "gen_ai.tool.definitions"),
+    *("evaluations.", "annotations.", "trace.evaluations.", "process.command", "db.search.result.metadata"),
+    *("db.query.result.metadata", "db.search.embeddings.", "db.query.embeddings.", "llm.request.functions."),
+    *("http.request.header.authorization", "http.request.header.cookie", "http.response.header.set-cookie"),
+)
+"""Beginnings of such names."""
 
 _WHOLE = frozenset((*INPUTS, *OUTPUTS))
 _MAPPED = frozenset(name for names in FIELDS.values() for name in names)

@@ -6,14 +6,18 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import grpc
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
@@ -22,13 +26,17 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from spanloom import topics_command
+from spanloom_schemas import codec
 from spanloom_schemas.partitioning import partition
 from spanloom_schemas.settings import KafkaSettings
 
 from tests.producers.gateway.test_otlp import request, span
 from tests.producers.topic import balanced, epochs, messages
 
-KEYS = f"- {{sha256: {sha256(b'open').hexdigest()}, tenant: acme}}\n"
+KEYS = f"""
+- {{sha256: {sha256(b"open").hexdigest()}, tenant: acme}}
+- {{sha256: {sha256(b"slow").hexdigest()}, tenant: small, spans_per_second: 0.001}}
+"""
 
 
 class Gateway:
@@ -53,6 +61,11 @@ class Gateway:
         assert said.startswith("ready "), self.process.communicate()[1]
         ports = dict(pair.split("=") for pair in said.split()[1:])
         self.http, self.grpc = f"http://127.0.0.1:{ports['http']}", f"127.0.0.1:{ports['grpc']}"
+
+    def wait_open(self) -> None:
+        while True:
+            with suppress(HTTPError), urlopen(f"{self.http}/healthz", timeout=10):
+                return
 
     def stop(self) -> tuple[int, str]:
         self.process.send_signal(signal.SIGTERM)
@@ -107,7 +120,8 @@ def test_what_is_acknowledged_is_in_kafka_by_every_door(gateway: Gateway, kafka:
         pass
     code, said = gateway.stop()
     assert (code, said.count("\n")) == (0, 1)
-    assert "is passed over: the body is no ExportTraceServiceRequest" in said
+    assert "goes to llm.dead_letters: the body is no ExportTraceServiceRequest" in said
+    assert [(one["reason"], one["value"]) for one in dead_letters(kafka, collector)] == [("not_otlp", b"junk")]
     (life,) = epochs(kafka, gateway.service)
     balanced(life, 1020)
     assert {batch["service"] for batch in life} >= {"service-http", "service-grpc"}
@@ -117,7 +131,8 @@ def test_what_is_acknowledged_is_in_kafka_by_every_door(gateway: Gateway, kafka:
     assert all(at == partition(one["trace_id"], 4) for at, one in published)
 
 
-def test_without_the_key_both_doors_refuse(gateway: Gateway) -> None:
+def test_both_doors_want_a_key_and_hold_it_to_its_limit(gateway: Gateway) -> None:
+    gateway.wait_open()
     for exporter in (HttpExporter(f"{gateway.http}/v1/traces"), GrpcExporter(gateway.grpc, insecure=True)):
         assert exporter.export(spans("x", 1)) is SpanExportResult.FAILURE
         exporter.shutdown()
@@ -128,7 +143,16 @@ def test_without_the_key_both_doors_refuse(gateway: Gateway) -> None:
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         with pytest.raises(grpc.RpcError) as bad:
             call(b"\xff", timeout=10, metadata=(("authorization", "Bearer open"),))
-        assert bad.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNAVAILABLE)
+        assert bad.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        body, slow = request(span(), span()).SerializeToString(), (("x-api-key", "slow"),)
+        assert call(body, timeout=10, metadata=slow) == b""
+        with pytest.raises(grpc.RpcError) as limited:
+            call(body, timeout=10, metadata=slow)
+        assert limited.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        details = dict(limited.value.trailing_metadata())["grpc-status-details-bin"]
+        info = error_details_pb2.RetryInfo()
+        assert status_pb2.Status.FromString(details).details[0].Unpack(info)
+        assert info.retry_delay.seconds > 60
 
 
 def test_a_gateway_for_other_machines_wants_keys() -> None:
@@ -136,6 +160,24 @@ def test_a_gateway_for_other_machines_wants_keys() -> None:
     command = [str(Path(sys.executable).with_name("spanloom")), "gateway"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "need keys (SPANLOOM_GATEWAY_KEYS_FILE)" in done.stderr) == (1, True), done.stderr
+
+
+def test_without_its_extra_the_command_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; from spanloom.cli import main; sys.argv[1:] = ['gateway']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "pip install 'spanloom[gateway]'" in done.stderr) == (1, True), done.stderr
+
+
+def dead_letters(kafka: str, topic: str) -> list[dict[str, Any]]:
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": uuid.uuid4().hex})
+    consumer.assign([TopicPartition("llm.dead_letters", 0, 0)])
+    end = consumer.get_watermark_offsets(TopicPartition("llm.dead_letters", 0))[1]
+    found = [message for message in consumer.consume(end, 10) if message.error() is None]
+    consumer.close()
+    letters = [codec.decode(message.value() or b"")[2] for message in found]
+    return [one for one in letters if one["topic"] == topic]
 
 
 def stored(kafka: str, service: str) -> dict[str, list[dict[str, Any]]]:

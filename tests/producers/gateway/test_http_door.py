@@ -2,8 +2,10 @@
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
+from random import Random
 from typing import Any
 
 import pytest
@@ -147,6 +149,8 @@ def test_a_word_of_kafka_that_does_not_come_in_time_is_no_success(gateway: Any) 
     made.broker.poll = lambda _: None
     assert made.post().status_code == 503
     del made.broker.poll
+    assert made.door.close(5)  # the word comes when nobody waits for it any more, and harms nobody
+    assert len(made.stored) == 1
 
 
 def test_a_full_buffer_refuses(gateway: Any) -> None:
@@ -161,6 +165,28 @@ def test_a_key_is_needed_names_the_tenant_and_has_its_limit(gateway: Any) -> Non
     assert {span["context"]["tenant"] for span in made.stored} == {"acme"}
     limited = made.post(authorization="bearer open")
     assert (limited.status_code, limited.headers["retry-after"]) == (429, "1")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_kafka_does_every_span_of_an_acknowledged_request_is_in_the_log(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", (0.002, 0.004))
+    fate = Random(seed)
+    fates = [*[None] * 4, KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT, KafkaError.TOPIC_AUTHORIZATION_FAILED]
+    made = gateway([fate.choice(fates) for _ in range(200)])
+    answers: Counter[int] = Counter()
+    while answers[200] < 20:
+        names = [f"{answers} {part}" for part in range(fate.randint(1, 4))]
+        spans = [span(name=name, trace_id=fate.randbytes(16), span_id=fate.randbytes(8)) for name in names]
+        status = made.post(request(*spans).SerializeToString()).status_code
+        answers[status] += 1
+        if status == 200:
+            assert {*names} <= {stored["name"] for stored in made.stored}
+    assert answers.keys() == {200, 503}
+    made.door.close(5)
+    last = made.broker.log[-1][1]
+    assert last["made"] == len(made.stored) + sum(drop["spans"] for drop in last["dropped"])
 
 
 def test_the_ledger_counts_what_was_taken_and_what_was_lost(gateway: Any) -> None:

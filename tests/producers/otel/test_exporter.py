@@ -154,6 +154,13 @@ def test_installed_instrumentations_are_turned_on_and_a_bad_one_is_a_line_in_the
     assert "gone cannot be turned on" in done.stderr
 
 
+def test_without_its_extra_instrument_is_a_line_in_the_log() -> None:
+    code = "import sys; sys.modules['opentelemetry.sdk'] = None; import spanloom; print(spanloom.instrument())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "()\n"
+    assert "pip install 'spanloom[otel]'" in done.stderr
+
+
 def test_importing_spanloom_imports_no_opentelemetry() -> None:
     code = (
         "import sys, spanloom, spanloom.otel.mapping; print([n for n in sys.modules if n.startswith('opentelemetry')])"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from spanloom import fields, wire
-from spanloom.otel import dialects
+from spanloom.otel import dialects, withheld
 from spanloom.otel.calls import Calls
 from spanloom.otel.mapping import About, translate
 from spanloom.otel.received import Received
@@ -180,8 +180,9 @@ def test_every_dialect_says_the_same_call(dialect: str) -> None:
                 "gen_ai.usage.input_tokens": 100,
                 "ai.usage.outputTokens": 50,
                 "ai.usage.totalTokens": 150,
+                "ai.response.providerMetadata": '{"anthropic": {"cacheCreationInputTokens": 10}}',
             },
-            (100, 40, None, 50, None),
+            (100, 40, 10, 50, None),
         ),
         (
             {"ai.model.provider": "openai.chat", "ai.usage.inputTokens": 100, "ai.usage.cachedInputTokens": 40},
@@ -460,7 +461,7 @@ def test_the_tables_name_only_fields_and_no_name_twice() -> None:
     names = [name for group in dialects.FIELDS.values() for name in group]
     names += [name for group in dialects.USAGE.values() for name in group] + [*dialects.FIRST_TOKEN]
     assert len(set(names)) == len(names)
-    assert not dialects.CONTENT & set(names)
+    assert not withheld.CONTENT & set(names)
     assert {kind for _, stages in dialects.KINDS for kind in stages} <= {*fields.KINDS}
 
 
@@ -468,7 +469,7 @@ ANY_NAME = st.one_of(
     st.sampled_from([name for group in dialects.FIELDS.values() for name in group]),
     st.sampled_from([name for name, _ in dialects.KINDS]),
     st.sampled_from([name for group in dialects.USAGE.values() for name in group]),
-    st.sampled_from([*dialects.UNFOLD, *dialects.CONTENT, *dialects.FIRST_TOKEN, *dialects.FIRST_TOKEN_AT]),
+    st.sampled_from([*dialects.UNFOLD, *withheld.CONTENT, *dialects.FIRST_TOKEN, *dialects.FIRST_TOKEN_AT]),
     st.sampled_from([f"{prefix}{n}.document.id" for prefix in dialects.DOCUMENTS for n in ("0", "x", "9" * 30)]),
     st.text(max_size=20),
 )
@@ -490,9 +491,9 @@ def test_whatever_comes_becomes_a_span_and_what_no_table_knows_is_kept(
     strange = {
         name
         for name, value in attributes.items()
-        if name not in known | dialects.CONTENT | dialects.FIRST_TOKEN.keys() and value is not None
+        if name not in known | withheld.CONTENT | dialects.FIRST_TOKEN.keys() and value is not None
     }
     shown = {
-        name.encode("utf-8", "replace").decode() for name in strange if not name.startswith(dialects.CONTENT_PREFIXES)
+        name.encode("utf-8", "replace").decode() for name in strange if not name.startswith(withheld.CONTENT_PREFIXES)
     }
     assert shown <= kept(span).keys()

@@ -1,5 +1,5 @@
 -- produced = stored + dropped - recovered + missing, for each life (epoch) of each producer.
--- A message counts once however often it was sent. `recovered` are spans that the producer gave up for lost and that are stored after
+-- The names are those of its first message, the hello: a gateway sends for many services. A message counts once however often it was sent. `recovered` are spans that the producer gave up for lost and that are stored after
 -- all. Without a last message the tail is unknown, and so is what is missing: `unsettled` is in flight or lost.
 CREATE OR REPLACE VIEW ledger AS
 WITH
@@ -16,7 +16,7 @@ WITH
     (
         SELECT
             producer, epoch,
-            any(service) AS service, any(environment) AS environment, any(host) AS host,
+            argMin(service, sequence) AS service, argMin(environment, sequence) AS environment, argMin(host, sequence) AS host,
             min(sent) AS first_sent, max(sent) AS last_sent,
             max(made) AS produced, sum(spans) AS stored, maxMap(dropped) AS dropped,
             groupUniqArrayArray(given_up) AS given_up, groupArray((sequence, spans)) AS sent_spans,

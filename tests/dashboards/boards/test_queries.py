@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,23 @@ def test_a_query_of_windows_answers_for_a_month(
     name: str, panel: dict[str, Any], target: dict[str, Any], client: Client, views: dict[tuple[str, bool], View]
 ) -> None:
     assert columns(client, expand(target["rawSql"], views[name, True]))[1]
+
+
+@pytest.mark.parametrize(("name", "panel", "target"), ASKED)
+def test_a_query_answers_when_filters_are_chosen(
+    name: str, panel: dict[str, Any], target: dict[str, Any], client: Client, views: dict[tuple[str, bool], View]
+) -> None:
+    chosen = {"environment": ["production"], "service": ["rag-agent", "it's"], "tenant": ["acme"], "prompt": "answer"}
+    whole = views[name, False]
+    view = replace(whole, values=whole.values | {each: chosen[each] for each in chosen if each in whole.values})
+    rows = client.query(expand(target["rawSql"], view)).result_rows
+    assert rows or panel["title"] in NOTHING_OF_THE_AGENT
+
+
+NOTHING_OF_THE_AGENT = {
+    *("Spans that producers dropped", "Scores and their difference to the base", "Blocks a minute by reason"),
+}
+"""Of these the recorded agent, and its one prompt, have nothing."""
 
 
 def series(panel: dict[str, Any], found: dict[str, str], rows: list[Any]) -> None:

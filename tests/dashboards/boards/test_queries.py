@@ -302,16 +302,21 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
     assert sum(stored["stored"][1:-1]) * 60 == pytest.approx(spans, abs=40)  # the range cuts two
 
 
-def test_alert_rules_of_grafana_answer_one_number(client: Client, recorded: Recorded) -> None:
-    """The condition of each is quiet on what was recorded, and its query runs as the plugin would send it."""
+def test_of_grafanas_alert_rules_that_fires_which_should(client: Client, recorded: Recorded) -> None:
+    """A dead letter was recorded a moment ago; all else is well."""
     document = yaml.safe_load((GRAFANA / "provisioning/alerting/spanloom.yaml").read_text())
-    for group in document["groups"]:
-        for rule in group["rules"]:
-            (query,) = [each for each in rule["data"] if each["datasourceUid"] == "clickhouse"]
-            view = View(recorded.ended - query["relativeTimeRange"]["from"], recorded.ended)
-            found, rows = columns(client, expand(query["model"]["rawSql"], view))
-            assert len(found) == len(rows) == 1, rule["title"]
-            assert _NUMBER.match(next(iter(found.values())))
+    fires = {}
+    for rule in [rule for group in document["groups"] for rule in group["rules"]]:
+        (query,) = [each for each in rule["data"] if each["datasourceUid"] == "clickhouse"]
+        (threshold,) = [each["model"] for each in rule["data"] if each["datasourceUid"] == "__expr__"]
+        view = View(recorded.ended - query["relativeTimeRange"]["from"], recorded.ended)
+        found, ((value,),) = columns(client, expand(query["model"]["rawSql"], view))
+        assert _NUMBER.match(next(iter(found.values())))
+        (condition,) = threshold["conditions"]
+        assert condition["evaluator"]["type"] == "gt"
+        fires[rule["title"]] = value > condition["evaluator"]["params"][0]
+    assert [title for title, fired in fires.items() if fired] == ["SpanloomDeadLetters"]
+    assert len(fires) == 4
 
 
 DOCUMENT = (ROOT / "docs/dashboards.md").read_text()

@@ -298,6 +298,9 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
         table = answer("cost", title)
         assert sum(each for each in table["dollars"] if each) == pytest.approx(cost)
         assert sum(table["tokens"]) == tokens
+    heat = answer("latency", "Requests by latency")
+    requests = client.query("SELECT count() FROM spans FINAL WHERE request").result_rows[0][0]
+    assert sum(sum(row) for name, row in heat.items() if name != "time") == requests
     stored = answer("pipeline", "Spans stored a second")
     assert sum(stored["stored"][1:-1]) * 60 == pytest.approx(spans, abs=40)  # the range cuts two
 

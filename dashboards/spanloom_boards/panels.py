@@ -69,7 +69,7 @@ def series(
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
         "thresholdsStyle": {"mode": "line" if len(thresholds["steps"]) > 1 else "off"},
     }  # fmt: skip
-    defaults = _defaults(unit, thresholds, [link]) | {"custom": custom}
+    defaults = _defaults(unit, thresholds, [link]) | {"custom": custom, "color": {"mode": "palette-classic"}}
     if name:
         defaults["displayName"] = name
     line = {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 8]}}
@@ -177,8 +177,7 @@ def _panel(
 
 
 def _defaults(unit: str, thresholds: dict[str, Any], links: list[Link]) -> dict[str, Any]:
-    mode = "thresholds" if len(thresholds["steps"]) > 1 else "palette-classic"
-    return {"unit": unit, "thresholds": thresholds, "color": {"mode": mode}, "links": links}
+    return {"unit": unit, "thresholds": thresholds, "color": {"mode": "thresholds"}, "links": links}
 
 
 def _override(column: str, properties: list[dict[str, Any]]) -> dict[str, Any]:

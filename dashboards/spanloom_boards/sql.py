@@ -108,18 +108,24 @@ def quantiles() -> tuple[str, str, str]:
 SPANS = "sum(t.spans) > 0"
 
 
+# A trace has the service of its root; a filter by service means every trace that the service took part in.
+_OF_SERVICE = """$__conditionalAll((t.service IN (${service:singlequote}) OR t.trace_id IN (
+      SELECT s.trace_id FROM spans AS s
+      WHERE $__timeFilter(s.end) AND s.service IN (${service:singlequote}))), $service)"""
+
+
 def of_traces(*columns: str, where: str = "1", rest: str = "") -> str:
     """A query over one truth a trace, of those that began in the range."""
-    return _of("trace_summaries AS t", "start", columns, where, rest)
+    return (
+        f"SELECT {', '.join(columns)}\nFROM trace_summaries AS t\nWHERE $__timeFilter(t.start)"
+        f"\n  AND {chosen('environment', 'tenant')}\n  AND {_OF_SERVICE}\n  AND {where}\n{rest}"
+    )
 
 
 def of_spans(*columns: str, where: str = "1", rest: str = "", each: str = "") -> str:
     """A query over raw spans that ended in the range, a row for `each` item of an array; spans are kept a week."""
-    return _of(f"spans AS t FINAL{f' ARRAY JOIN {each}' if each else ''}", "end", columns, where, rest)
-
-
-def _of(source: str, time: str, columns: Sequence[str], where: str, rest: str) -> str:
+    joined = f" ARRAY JOIN {each}" if each else ""
     return (
-        f"SELECT {', '.join(columns)}\nFROM {source}\nWHERE $__timeFilter(t.{time})\n  AND {chosen()}"
+        f"SELECT {', '.join(columns)}\nFROM spans AS t FINAL{joined}\nWHERE $__timeFilter(t.end)\n  AND {chosen()}"
         f"\n  AND {where}\n{rest}"
     )

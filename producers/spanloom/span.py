@@ -100,6 +100,7 @@ class Span:
         if life is not ids.life:
             return
         detail, self._detail = self._detail, {}
+        events, self._events = self._events, None
         process.offer(
             (
                 self.trace,
@@ -111,7 +112,7 @@ class Span:
                 self._start,
                 end,
                 detail,
-                self._events,
+                events,
                 self._links,
                 self._cut,
             ),
@@ -351,6 +352,13 @@ class Span:
             return
         self._events.append((text(name) or "", at, self._texts(attributes)))
         self._size += 2 * _ENTRY
+
+    def has_room(self, events: int) -> bool:
+        """Say whether the span has fewer than `events` events; if not, the one that does not come is counted as cut."""
+        if self._events is None or len(self._events) < events:
+            return True
+        self._cut += 1
+        return False
 
     def add_link(self, trace_id: str, span_id: str, attributes: Mapping[str, object] | None = None) -> None:
         """Point to a span of another trace."""

@@ -10,9 +10,12 @@ thread.
 from collections import deque
 from collections.abc import Callable
 from itertools import count, repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spanloom.trace import Trace
+
+if TYPE_CHECKING:
+    from spanloom.payloads import Payload
 
 UNIT = 1024
 
@@ -31,7 +34,7 @@ class Name:
 
 Detail = dict[Any, object]
 """What was said of a span by name (a text, or a Name): a field's name fills the field, any other is an attribute."""
-Texts = tuple[tuple[str, str], ...]
+Texts = tuple[tuple[str, "str | Payload"], ...]
 Events = list[tuple[str, int, Texts]]
 Links = list[tuple[str, str, Texts]]
 Ended = tuple[Trace, int, int | None, bool, str, str, int, int, Detail, Events | None, Links | None, int]

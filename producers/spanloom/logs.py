@@ -1,7 +1,8 @@
 """Log records and spans join: records carry the ids of the span they were made in, and become its events.
 
 `logging`: `JsonFormatter` (or the filter `SpanIds`, for a format of your own) and the handler `SpanEvents`. structlog:
-the processors `span_ids` and `span_events`. Of a record's text, only what stands in the program leaves (ADR 27).
+the processors `span_ids` and `span_events`. Of a record's text, only what stands in the program leaves (ADR 27), or
+what the detectors leave of it where payloads were asked for.
 
 Nothing here takes a lock or raises. Records of our own logger become no events.
 """
@@ -9,11 +10,13 @@ Nothing here takes a lock or raises. Records of our own logger become no events.
 import json
 import logging
 import sys
-from collections.abc import MutableMapping
+import threading
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
 from spanloom import fields
+from spanloom.payloads import Payload, wanted
 from spanloom.span import Span, current_span
 
 MESSAGE = 1024
@@ -96,7 +99,7 @@ class SpanEvents(logging.Handler):
         span = None if ours else _listening(record.levelno)
         if span is not None:
             line = f"{record.filename}:{record.lineno}"
-            _note(span, record.levelname, record.msg, {"logger": record.name, "line": line})
+            _note(span, record.levelname, record.msg, record.getMessage, {"logger": record.name, "line": line})
 
 
 def span_ids(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -115,7 +118,9 @@ def span_events(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mu
         span = _listening(level)
         if span is not None:
             name = event.get("logger") or getattr(logger, "name", None)
-            _note(span, logging.getLevelName(level), event.get("event"), {"logger": name} if type(name) is str else {})
+            said = event.get("event")
+            more = {"logger": name} if type(name) is str else {}
+            _note(span, logging.getLevelName(level), said, lambda: str(said), more)
     except Exception:  # a logger may be anything
         return event
     return event
@@ -134,11 +139,31 @@ def _listening(level: int) -> Span | None:
     return span if span.has_room(EVENTS_AT_WARNING if level >= logging.WARNING else EVENTS) else None
 
 
-def _note(span: Span, level: str, message: object, more: dict[str, str]) -> None:
-    said = {"level": level.lower()}
-    if type(message) is str and _is_of_the_program(message):
-        said["message"] = message[:MESSAGE]
+def _note(span: Span, level: str, template: object, finish: Callable[[], str], more: dict[str, str]) -> None:
+    """Add the event: with the finished text, to be sanitized, where payloads are wanted; else with the template."""
+    said: dict[str, object] = {"level": level.lower()}
+    finished = _finished(finish) if wanted(span.trace_id) else None
+    if finished is not None:
+        said["message"] = Payload(finished, MESSAGE)
+    elif type(template) is str and _is_of_the_program(template):
+        said["message"] = template[:MESSAGE]
     span.add_event("log", said | more)
+
+
+_finishing = threading.local()
+
+
+def _finished(finish: Callable[[], str]) -> str | None:
+    """Return the finished text; None where the host's values cannot say what they are, or log while they do."""
+    if getattr(_finishing, "now", False):
+        return None
+    _finishing.now = True
+    try:
+        return finish()
+    except Exception:
+        return None
+    finally:
+        _finishing.now = False
 
 
 def _is_of_the_program(text: str) -> bool:

@@ -36,6 +36,7 @@ class Life:
         self.token = ids.life
         self.recording = buffer is not None
         self.buffer = buffer if buffer is not None else Buffer(settings.buffer_bytes if settings else 0)
+        self.payloads = settings.payloads if settings else 0.0
         self.sender: Sender | None = None
         if buffer is None and (settings is None or settings.disabled):
             self.buffer.close("disabled")
@@ -97,6 +98,7 @@ def configure(
     user_pepper: str | None = None,
     kafka_bootstrap: str | None = None,
     buffer_bytes: int | None = None,
+    payloads: float | None = None,
     disabled: bool | None = None,
 ) -> None:
     """Start sending spans to Kafka. Call it once, when the service starts.
@@ -154,12 +156,24 @@ def _settings(given: dict[str, Any]) -> "ProducerSettings | None":
         settings = msgspec.structs.replace(read(ProducerSettings), **given)
         if not settings.disabled:
             settings.ssl_context()  # a certificate file that cannot be used is said now, by its variable
-        return settings
+        return _sanitizing(settings)
     except SettingsError as error:
         _log.error("%s; the producer stays disabled", error)
     except Exception as error:
         _log.error("the producer cannot be configured and stays disabled: %s: %s", type(error).__name__, error)
     return None
+
+
+def _sanitizing(settings: "ProducerSettings") -> "ProducerSettings":
+    """Return the settings without payloads where nothing can sanitize them."""
+    import msgspec
+
+    from spanloom.payloads import can_be_sanitized
+
+    if not settings.payloads or can_be_sanitized():
+        return settings
+    _log.warning("SPANLOOM_PAYLOADS needs google-re2: payloads stay off; install 'spanloom[payloads]'")
+    return msgspec.structs.replace(settings, payloads=0.0)
 
 
 def _install(settings: "ProducerSettings | None") -> None:

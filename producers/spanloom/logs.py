@@ -1,7 +1,7 @@
 """Log records and spans join: records carry the ids of the span they were made in, and become its events.
 
 `logging`: `JsonFormatter` (or the filter `SpanIds`, for a format of your own) and the handler `SpanEvents`. structlog:
-the processors `span_ids` and `span_events`. Of a record's text, only what stands in the program leaves (ADR 27), or
+the processors `span_ids` and `span_events`. Of a record's text, only what stands in the program leaves (ADR 28), or
 what the detectors leave of it where payloads were asked for.
 
 Nothing here takes a lock or raises. Records of our own logger become no events.
@@ -15,8 +15,8 @@ from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-from spanloom import fields
-from spanloom.payloads import Payload, wanted
+from spanloom import fields, process
+from spanloom.payloads import Payload
 from spanloom.span import Span, current_span
 
 MESSAGE = 1024
@@ -142,7 +142,7 @@ def _listening(level: int) -> Span | None:
 def _note(span: Span, level: str, template: object, finish: Callable[[], str], more: dict[str, str]) -> None:
     """Add the event: with the finished text, to be sanitized, where payloads are wanted; else with the template."""
     said: dict[str, object] = {"level": level.lower()}
-    finished = _finished(finish) if wanted(span.trace_id) else None
+    finished = _finished(finish) if process.wants_payloads(span.trace) else None
     if finished is not None:
         said["message"] = Payload(finished, MESSAGE)
     elif type(template) is str and _is_of_the_program(template):

@@ -7,8 +7,6 @@ The host's thread keeps the beginning of the text; the detectors look at it when
 from importlib.util import find_spec
 from sys import getsizeof
 
-from spanloom import process
-
 LIMIT = 8192
 """Characters of a payload that are sent."""
 MARGIN = 512
@@ -38,6 +36,8 @@ class Payload:
 
             said = sanitize(self._text, self._limit)
         except Exception as error:  # whatever is wrong, an unseen text does not leave
+            from spanloom import process
+
             process.complain("a payload could not be sanitized and is not sent", type(error).__name__)
             return None
         more = self._length - self._limit
@@ -47,13 +47,12 @@ class Payload:
         return "Payload('***')"
 
 
-def wanted(trace_id: str) -> bool:
-    """Say whether the payloads of a trace are sent.
+def sampled(trace_id: str, share: float) -> bool:
+    """Say whether a trace is of the share whose payloads are sent.
 
     Decided by the right 56 bits of its id, which are random, as OpenTelemetry's samplers decide: every process says the
     same of a trace, and a larger share holds all traces of a smaller one.
     """
-    share = process.life().payloads
     return share > 0 and int(trace_id[-14:], 16) >= (1 - share) * _RANDOM
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from spanloom import ids, secrecy
 from spanloom.buffer import Buffer, Ended, Late
-from spanloom.trace import Facts
+from spanloom.payloads import can_be_sanitized, sampled
+from spanloom.trace import SAMPLED, Facts, Trace
 
 if TYPE_CHECKING:
     from spanloom.sender import Sender
@@ -79,6 +80,12 @@ def configured() -> bool:
 def facts() -> Facts:
     """Return the facts that hold for every trace of this process."""
     return _facts
+
+
+def wants_payloads(trace: Trace) -> bool:
+    """Say whether the payloads of a trace are sent: of a sampled share, and never where its caller sampled it out."""
+    share = _life.payloads
+    return share > 0 and trace.flags & SAMPLED != 0 and sampled(trace.id, share)
 
 
 def offer(span: Ended | Late, size: int) -> None:
@@ -167,8 +174,6 @@ def _settings(given: dict[str, Any]) -> "ProducerSettings | None":
 def _sanitizing(settings: "ProducerSettings") -> "ProducerSettings":
     """Return the settings without payloads where nothing can sanitize them."""
     import msgspec
-
-    from spanloom.payloads import can_be_sanitized
 
     if not settings.payloads or can_be_sanitized():
         return settings

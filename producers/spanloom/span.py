@@ -13,7 +13,7 @@ from typing import Self
 from spanloom import fields, ids, process
 from spanloom.buffer import Events, Links, Texts
 from spanloom.fields import COMPOUND, FACTS, LONG, MANY, SHORT, Document, integer, number, text
-from spanloom.payloads import Payload, wanted
+from spanloom.payloads import Payload
 from spanloom.secrecy import User, pseudonym
 from spanloom.trace import Trace, begin
 
@@ -383,7 +383,7 @@ class Span:
         for name, said in (("input", text(input, 2**31)), ("output", text(output, 2**31))):
             if said is not None:
                 self._note(f"{name}_hash", pseudonym(said))
-                if wanted(self.trace.id):
+                if process.wants_payloads(self.trace):
                     kept = self._detail[name] = Payload(said)
                     self._size += _ENTRY + len(kept)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import spanloom
 from spanloom import payloads, process, secrecy
+from spanloom.buffer import SHED
 from spanloom.logs import SpanEvents, span_events
 from spanloom.payloads import LIMIT, Payload
 from spanloom.testing import recording
@@ -61,14 +62,44 @@ def test_a_share_of_traces_is_sampled_by_the_trace_alone() -> None:
     ids = [f"{random.getrandbits(128):032x}" for _ in range(4000)]
 
     def wanted(share: float) -> set[str]:
-        with recording(payloads=share):
-            return {one for one in ids if payloads.wanted(one)}
+        return {one for one in ids if payloads.sampled(one, share)}
 
     tenth, half = wanted(0.1), wanted(0.5)
     assert tenth < half
     assert 320 < len(tenth) < 480
     assert 1850 < len(half) < 2150
     assert (wanted(0), wanted(1)) == (set(), {*ids})
+
+
+@pytest.mark.parametrize(("flags", "sent"), [("00", False), ("01", True)])
+def test_a_trace_that_its_caller_sampled_out_sends_no_payload(flags: str, sent: bool) -> None:
+    parent = spanloom.extract({"traceparent": f"00-{'a' * 32}-{'b' * 16}-{flags}"})
+    with recording(payloads=1) as recorded:
+        with spanloom.span("x", parent=parent) as span:
+            span.payload(input="hello")
+            span.set_tokens(input=7)
+        found = recorded.named("x")
+    assert (found["payload"]["input"] is not None) == sent
+    assert found["llm"]["input_tokens"] == 7
+    assert found["payload"]["input_hash"]
+
+
+def test_under_pressure_spans_lose_payloads_then_events_and_never_counters() -> None:
+    with recording(buffer_bytes=64 * 1024, payloads=1) as recorded:
+        for _ in range(100):
+            with spanloom.span("x") as span:
+                span.payload(input="hello" * 100, output="there")
+                span.add_event("retry", {"why": "y" * 2000})
+                span.set_tokens(input=7)
+        spans = recorded.spans
+        refused = spanloom.dropped()
+    shed = [next((a["value"] for a in span["attributes"] if a["key"] == SHED), "") for span in spans]
+    assert [*dict.fromkeys(shed)] == ["", "input,output", "input,output,events"]
+    assert len(spans) + refused["queue_full"] == 100
+    for span, lost in zip(spans, shed, strict=True):
+        assert (span["payload"]["input"] is None) == ("input" in lost)
+        assert (span["events"] == []) == ("events" in lost)
+        assert (span["llm"]["input_tokens"], span["payload"]["input_hash"]) == (7, spans[0]["payload"]["input_hash"])
 
 
 def test_an_attribute_never_becomes_a_payload_by_its_name() -> None:

@@ -27,7 +27,7 @@ EVENTS_AT_WARNING = 96
 """The same from WARNING on; the rest of a span's events is for those that its service adds itself."""
 
 _OURS = "spanloom"
-_MACHINERY = ("logging", "structlog", __name__)
+_MACHINERY = ("logging", "structlog")
 _STANDARD = frozenset((*logging.makeLogRecord({}).__dict__, "message", "asctime", "trace_id", "span_id", "taskName"))
 _METHODS = {"warn": logging.WARNING, "exception": logging.ERROR, "fatal": logging.CRITICAL}
 
@@ -169,7 +169,7 @@ def _finished(finish: Callable[[], str]) -> str | None:
 def _is_of_the_program(text: str) -> bool:
     """Say whether the code that logs holds `text` as a constant: nobody else has written it, and no value is in it."""
     frame = sys._getframe(1)
-    while frame.f_globals.get("__name__", "").partition(".")[0] in _MACHINERY or frame.f_globals is globals():
+    while frame.f_globals is globals() or str(frame.f_globals.get("__name__")).partition(".")[0] in _MACHINERY:
         if frame.f_back is None:
             return False
         frame = frame.f_back

@@ -55,12 +55,19 @@ def _records(span: SpanDetail) -> Iterator[LogRecord]:
 
     yield record(span.start, "debug", "began", {})
     for event in span.events:
-        yield record(event.time, _level(event), event.name, event.attributes)
+        yield record(event.time, _level(event), _message(event), event.attributes)
     if span.block_reason:
         yield record(span.end, "warning", f"blocked: {span.block_reason}", {})
     if span.status == "error":
         yield record(span.end, "error", f"failed: {span.error_type or 'error'}", {})
     yield record(span.end, "debug", f"ended: {span.status}", {})
+
+
+def _message(event: Event) -> str:
+    """Return what an event says: a log record's is its text, where that was sent, or its place in the program."""
+    if event.name != "log":
+        return event.name
+    return event.attributes.get("message") or event.attributes.get("line") or event.name
 
 
 def _level(event: Event) -> Level:

@@ -1,6 +1,9 @@
 """The bounded buffer between the host's threads and the sender: no lock, no wait, safe in signal handlers and
 finalizers.
 
+When it fills up, spans lose what matters least: from three quarters on their payloads, from seven eighths on their
+events, and where there is no room they are refused. What a span lost is said by its attribute `spanloom.shed`.
+
 Room is counted in units of 1 KiB. A span of n units is put in as itself and n-1 blanks in one atomic `extend`, so the
 length of the deque *is* the number of bytes held, rounded up, and nobody has to keep a sum that threads could corrupt.
 Several threads that find the last room at the same moment may all take it: the bound is exceeded by at most one span a
@@ -12,9 +15,12 @@ from collections.abc import Callable
 from itertools import count, repeat
 from typing import Any, NamedTuple
 
+from spanloom.payloads import Payload
 from spanloom.trace import Trace
 
 UNIT = 1024
+SHED = "spanloom.shed"
+"""Attribute that names what a span lost under pressure: input, output, events."""
 
 
 class Name:
@@ -31,7 +37,7 @@ class Name:
 
 Detail = dict[Any, object]
 """What was said of a span by name (a text, or a Name): a field's name fills the field, any other is an attribute."""
-Texts = tuple[tuple[str, str], ...]
+Texts = tuple[tuple[str, str | Payload], ...]
 Events = list[tuple[str, int, Texts]]
 Links = list[tuple[str, str, Texts]]
 Ended = tuple[Trace, int, int | None, bool, str, str, int, int, Detail, Events | None, Links | None, int]
@@ -45,6 +51,26 @@ Late = Callable[[], Ended]
 def ended(entry: Ended | Late) -> Ended:
     """Return an entry of the buffer as it is to be sent."""
     return entry if isinstance(entry, tuple) else entry()
+
+
+def lightened(span: Ended, size: int, events: bool) -> tuple[Ended, int]:
+    """Return a span without its payloads, and its events if `events` says so, and its size. Counters always stay."""
+    trace, number, parent, remote, name, kind, start, end, detail, noted, links, cut = span
+    shed = []
+    for key in ("input", "output"):
+        said = detail.get(key)
+        if isinstance(said, Payload):
+            del detail[key]
+            size -= len(said)
+            shed.append(key)
+    if events and noted:
+        size -= sum(len(value) for _, _, pairs in noted for _, value in pairs)
+        shed.append("events")
+        noted = None
+    if not shed:
+        return span, size
+    detail[SHED] = ",".join(shed)
+    return (trace, number, parent, remote, name, kind, start, end, detail, noted, links, cut), size
 
 
 class Tally:
@@ -78,13 +104,17 @@ class Buffer:
         self.refusals = Refusals(Tally(), Tally(), Tally())
         self._entries: deque[Ended | Late | None] = deque()
         self._room = size // UNIT
+        self._calm = self._room * 3 // 4
         self._reason = "queue_full"
 
     def put(self, span: Ended | Late, size: int) -> bool:
         """Take a span of about `size` bytes, or count it as refused and return False. Never waits, never raises."""
-        if len(self._entries) >= self._room:
-            getattr(self.refusals, self._reason).add()
-            return False
+        if len(self._entries) >= self._calm:
+            if len(self._entries) >= self._room:
+                getattr(self.refusals, self._reason).add()
+                return False
+            if isinstance(span, tuple) and span[0].receipt is None:  # who waits for word of a span can send it again
+                span, size = lightened(span, size, len(self._entries) >= self._room * 7 // 8)
         if size <= UNIT:
             self._entries.append(span)
         else:
@@ -107,7 +137,7 @@ class Buffer:
     def close(self, reason: str) -> None:
         """Refuse everything from now on for `reason`: disabled or shutdown."""
         self._reason = reason
-        self._room = -1
+        self._room = self._calm = -1
 
     def __len__(self) -> int:
         """Return the units held."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from spanloom import ids, secrecy
 from spanloom.buffer import Buffer, Ended, Late
-from spanloom.trace import Facts
+from spanloom.payloads import can_be_sanitized, sampled
+from spanloom.trace import SAMPLED, Facts, Trace
 
 if TYPE_CHECKING:
     from spanloom.sender import Sender
@@ -36,6 +37,7 @@ class Life:
         self.token = ids.life
         self.recording = buffer is not None
         self.buffer = buffer if buffer is not None else Buffer(settings.buffer_bytes if settings else 0)
+        self.payloads = settings.payloads if settings else 0.0
         self.sender: Sender | None = None
         if buffer is None and (settings is None or settings.disabled):
             self.buffer.close("disabled")
@@ -80,6 +82,12 @@ def facts() -> Facts:
     return _facts
 
 
+def wants_payloads(trace: Trace) -> bool:
+    """Say whether the payloads of a trace are sent: of a sampled share, and never where its caller sampled it out."""
+    share = _life.payloads
+    return share > 0 and trace.flags & SAMPLED != 0 and sampled(trace.id, share)
+
+
 def offer(span: Ended | Late, size: int) -> None:
     """Take an ended span for sending, or count it as dropped. Never waits, never raises."""
     if _life.token is not ids.life:
@@ -97,6 +105,7 @@ def configure(
     user_pepper: str | None = None,
     kafka_bootstrap: str | None = None,
     buffer_bytes: int | None = None,
+    payloads: float | None = None,
     disabled: bool | None = None,
 ) -> None:
     """Start sending spans to Kafka. Call it once, when the service starts.
@@ -154,12 +163,22 @@ def _settings(given: dict[str, Any]) -> "ProducerSettings | None":
         settings = msgspec.structs.replace(read(ProducerSettings), **given)
         if not settings.disabled:
             settings.ssl_context()  # a certificate file that cannot be used is said now, by its variable
-        return settings
+        return _sanitizing(settings)
     except SettingsError as error:
         _log.error("%s; the producer stays disabled", error)
     except Exception as error:
         _log.error("the producer cannot be configured and stays disabled: %s: %s", type(error).__name__, error)
     return None
+
+
+def _sanitizing(settings: "ProducerSettings") -> "ProducerSettings":
+    """Return the settings without payloads where nothing can sanitize them."""
+    import msgspec
+
+    if not settings.payloads or can_be_sanitized():
+        return settings
+    _log.warning("SPANLOOM_PAYLOADS needs google-re2: payloads stay off; install 'spanloom[payloads]'")
+    return msgspec.structs.replace(settings, payloads=0.0)
 
 
 def _install(settings: "ProducerSettings | None") -> None:

@@ -22,5 +22,7 @@ class ProducerSettings(KafkaSettings, frozen=True, kw_only=True):
     """Key of the hashes of users and texts, optionally with its id in front: `k2:…`."""
     buffer_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 16 * 1024 * 1024
     """How much may wait to be sent; what finds no room is dropped and counted."""
+    payloads: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    """Share of traces whose inputs, outputs and log messages are sent, sanitized; needs the extra `payloads`."""
     disabled: bool = False
     """Make no connection; spans are counted and dropped."""

@@ -13,6 +13,7 @@ from typing import Self
 from spanloom import fields, ids, process
 from spanloom.buffer import Events, Links, Texts
 from spanloom.fields import COMPOUND, FACTS, LONG, MANY, SHORT, Document, integer, number, text
+from spanloom.payloads import Payload
 from spanloom.secrecy import User, pseudonym
 from spanloom.trace import Trace, begin
 
@@ -100,6 +101,7 @@ class Span:
         if life is not ids.life:
             return
         detail, self._detail = self._detail, {}
+        events, self._events = self._events, None
         process.offer(
             (
                 self.trace,
@@ -111,7 +113,7 @@ class Span:
                 self._start,
                 end,
                 detail,
-                self._events,
+                events,
                 self._links,
                 self._cut,
             ),
@@ -352,6 +354,13 @@ class Span:
         self._events.append((text(name) or "", at, self._texts(attributes)))
         self._size += 2 * _ENTRY
 
+    def has_room(self, events: int) -> bool:
+        """Say whether the span has fewer than `events` events; if not, the one that does not come is counted as cut."""
+        if self._events is None or len(self._events) < events:
+            return True
+        self._cut += 1
+        return False
+
     def add_link(self, trace_id: str, span_id: str, attributes: Mapping[str, object] | None = None) -> None:
         """Point to a span of another trace."""
         if self._links is None:
@@ -367,10 +376,16 @@ class Span:
         self.set_status("error", error if isinstance(error, str) else _type_name(error))
 
     def payload(self, *, input: str | None = None, output: str | None = None) -> None:
-        """Keep keyed hashes of what went in and came out, so that equal ones can be told; the texts stay here."""
-        for name, said in (("input_hash", text(input, 2**31)), ("output_hash", text(output, 2**31))):
+        """Keep keyed hashes of what went in and came out, so that equal ones can be told.
+
+        The texts stay here, unless they were asked for (`SPANLOOM_PAYLOADS`): then they leave sanitized.
+        """
+        for name, said in (("input", text(input, 2**31)), ("output", text(output, 2**31))):
             if said is not None:
-                self._note(name, pseudonym(said))
+                self._note(f"{name}_hash", pseudonym(said))
+                if process.wants_payloads(self.trace):
+                    kept = self._detail[name] = Payload(said)
+                    self._size += _ENTRY + len(kept)
 
     def _note(self, key: str, value: object) -> None:
         self._detail[key] = value
@@ -380,7 +395,9 @@ class Span:
         if attributes is None:
             return ()
         try:
-            pairs = [(text(key), text(value, LONG)) for key, value in attributes.items()]
+            pairs = [
+                (text(key), value if type(value) is Payload else text(value, LONG)) for key, value in attributes.items()
+            ]
         except Exception:  # a mapping of the host's own making may raise anything
             return ()
         said = tuple((key, value) for key, value in pairs[:MANY] if key is not None and value is not None)

@@ -35,11 +35,13 @@ class Recorded:
 
 
 @contextmanager
-def recording(buffer_bytes: int = 64 * 1024 * 1024) -> Iterator[Recorded]:
-    """Record the spans of this process instead of sending them."""
+def recording(buffer_bytes: int = 64 * 1024 * 1024, payloads: float = 0.0) -> Iterator[Recorded]:
+    """Record the spans of this process instead of sending them; payloads of a share of traces, as it is configured."""
     before = process.life()
     buffer = Buffer(buffer_bytes)
-    process.live(process.Life(None, buffer))
+    life = process.Life(None, buffer)
+    life.payloads = payloads
+    process.live(life)
     try:
         yield Recorded(buffer)
     finally:

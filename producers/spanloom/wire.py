@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 from spanloom import fields
 from spanloom.buffer import Ended
 from spanloom.fields import KINDS, LONG, MANY, OTEL_KINDS, SEGMENTS, SHORT, STATUSES
+from spanloom.payloads import Payload
 from spanloom.secrecy import User
 from spanloom.trace import Resource, Trace
 
@@ -64,9 +65,14 @@ def array(items: Sequence[bytes]) -> bytes:
     return b"".join((long(len(items)), *items, END)) if items else END
 
 
-def texts(pairs: Iterable[tuple[str, str]]) -> bytes:
+def texts(pairs: Iterable[tuple[str, str | Payload]]) -> bytes:
     """Return an array of records {key, value}."""
-    return array([word(key) + string(value) for key, value in pairs])
+    return array([word(key) + string(value if type(value) is str else _sanitized(value) or "") for key, value in pairs])
+
+
+def _sanitized(value: object) -> str | None:
+    """Return what may leave of a payload; None for any other thing, for a text never becomes one by its name."""
+    return value.sanitized() if isinstance(value, Payload) else None
 
 
 def field(convert: Callable[[object], T | None], encode: Callable[[T], bytes]) -> Callable[[object], bytes | None]:
@@ -139,6 +145,8 @@ _GROUPS: tuple[tuple[Slot, ...], ...] = (
     (
         ("input_hash", field(fields.text, some(string)), NULL),
         ("output_hash", field(fields.text, some(string)), NULL),
+        ("input", field(_sanitized, some(string)), NULL),
+        ("output", field(_sanitized, some(string)), NULL),
     ),
 )
 PLAIN, PROMPT, LLM, RETRIEVAL, PAYLOAD = range(5)
@@ -252,12 +260,14 @@ def span(ended: Ended) -> bytes:
             array([word(said) + long(time) + texts(pairs) for said, time, pairs in events]) if events else END,
             array([string(to) + string(at) + texts(pairs) for to, at, pairs in links]) if links else END,
             array(attributes),
-            NULL if payload is None else b"".join((SOME, *payload, NULL, NULL)),
+            NULL if payload is None else b"".join((SOME, *payload)),
         )
     )
 
 
 def _attribute(key: object, value: object) -> bytes:
+    if type(value) is Payload:
+        value = "withheld"
     return word(fields.text(key) or "") + string(fields.text(value, LONG) or "")
 
 

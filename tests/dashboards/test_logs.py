@@ -42,3 +42,9 @@ def test_an_error_and_a_block_are_records_of_their_own():
         ("warning", "blocked: pii"),
         ("error", "failed: TimeoutError"),
     ]
+
+
+def test_a_record_of_the_service_shows_its_text_or_where_it_was_made():
+    said, withheld = {"level": "info", "message": "found %d", "line": "a.py:7"}, {"level": "error", "line": "a.py:9"}
+    found = logs([span(0, 9, Event("log", 2, said), Event("log", 3, withheld), Event("log", 4, {}))], "info")
+    assert [(one.level, one.message) for one in found] == [("info", "found %d"), ("error", "a.py:9"), ("info", "log")]

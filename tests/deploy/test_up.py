@@ -83,6 +83,21 @@ def test_a_second_one_on_the_same_folder_is_refused(up: Up) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_canary_flies_from_the_producer_to_the_reader(up: Up) -> None:
+    found = {
+        f"SPANLOOM_{name}": url[1]
+        for name, pattern in (("KAFKA_BOOTSTRAP", r"Kafka +(\S+)"), ("CLICKHOUSE_URL", r"ClickHouse +(\S+)"))
+        if (url := re.search(pattern, up.said))
+    }
+    canary = [*UP[:-1], "canary", "--timeout", "60"]
+    done = subprocess.run(canary, env=environment(up.data, **found), capture_output=True, text=True, timeout=90)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert re.fullmatch(r"[0-9a-f]{32}", said["trace"])
+    acknowledged, stored, assembled = (float(said[name].removesuffix(" s")) for name in list(said)[1:])
+    assert 0 < acknowledged < min(stored, assembled)
+
+
 def test_a_killed_sink_comes_back_and_all_end_on_sigterm(up: Up) -> None:
     up.child("main() sink").kill()
     assert "sink ended by signal 9; starting it again in 0.5 s" in up.until("sink ended")

@@ -1,7 +1,7 @@
 from threading import Thread
 
-from spanloom.buffer import Buffer, Ended, Tally
-from spanloom.trace import Trace
+from spanloom.buffer import Buffer, Ended, Events, Tally
+from spanloom.trace import Receipt, Trace
 
 SPAN: Ended = (Trace("0" * 31 + "1", 1, "", {}), 1, None, False, "x", "other", 0, 1, {}, None, None, 0)
 
@@ -19,6 +19,28 @@ def test_a_large_span_takes_the_room_of_many() -> None:
         buffer.put(SPAN, 20 * 1024 + 1)
     taken = sum(1 for _ in iter(buffer.take, None))
     assert (taken, buffer.refusals.queue_full.read()) == (5, 45)
+
+
+def test_a_span_is_lightened_without_touching_what_the_host_still_holds() -> None:
+    buffer = Buffer(16 * 1024)
+    events: Events = [("log", 1, (("message", "x" * 3000),))]
+    heavy: Ended = (*SPAN[:8], {"a": "b"}, events, None, 0)  # type: ignore[assignment]
+    taken = [buffer.put(heavy, 5000) for _ in range(5)]
+    found = [span for span in iter(buffer.take, None) if isinstance(span, tuple)]
+    assert taken == [True] * 4 + [False]
+    assert [span[9] for span in found] == [events] * 3 + [None]
+    assert len(events) == 1
+
+
+def test_a_span_that_somebody_waits_for_is_taken_whole_or_not_at_all() -> None:
+    buffer = Buffer(16 * 1024)
+    trace = Trace("0" * 31 + "1", 1, "", {})
+    trace.receipt = Receipt(16, lambda _: None)
+    events: Events = [("log", 1, (("message", "x" * 100),))]
+    awaited: Ended = (trace, *SPAN[1:9], events, None, 0)  # type: ignore[assignment]
+    taken = [buffer.put(awaited, 1000) for _ in range(17)]
+    assert taken == [True] * 16 + [False]
+    assert all(span is awaited for span in iter(buffer.take, None))
 
 
 def test_what_was_taken_leaves_room() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from spanloom_processors.core.alerts import machines
 from spanloom_processors.core.alerts.engine import Engine
 from spanloom_processors.core.alerts.records import Alert, SafePoint
 from spanloom_processors.core.alerts.rules import RuleError, parse
@@ -99,9 +100,14 @@ def test_a_lost_gpu_and_a_machine_that_fell_silent_are_not_underused(rules: list
     assert [each["value"] for each in found if each["state"] == "resolved"].count(None) == 2
 
 
-@pytest.mark.parametrize("lost", [0, 40])
-def test_a_restart_anywhere_says_what_it_would_have_said_and_nothing_twice(rules: list[Any], lost: int) -> None:
-    """`lost`: messages that were folded, and whose records were stored, after the last commit."""
+@pytest.mark.parametrize(("lost", "keep"), [(0, machines.KEEP_MS), (0, 300_000), (40, 300_000)])
+def test_a_restart_anywhere_says_what_it_would_have_said_and_nothing_twice(
+    rules: list[Any], lost: int, keep: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`lost`: messages that were folded, and whose records were stored, after the last commit. `keep`: the story is
+    short; where less is kept, a restart begins within it.
+    """
+    monkeypatch.setattr(machines, "KEEP_MS", keep)
     log = story()
     live = log.fold(Engine(rules))
     assert len(live) > 8
@@ -115,6 +121,25 @@ def test_a_restart_anywhere_says_what_it_would_have_said_and_nothing_twice(rules
         again.restore(records, [])
         again.resume_samples(SafePoint.judged_from(point.metadata()))
         assert records + log.fold(again, point.offset) == live
+
+
+def test_a_message_that_comes_twice_counts_once(rules: list[Any]) -> None:
+    log = Log()
+    log.run(6, a=lambda n: {"0": 60 if n < 3 else 45})
+    for message in log.messages[3:] * 2:
+        log.messages.append((len(log.messages), *message[1:]))
+    log.run(1, a=lambda n: {"0": 60})
+    assert log.fold(Engine(rules)) == []
+
+
+def test_a_clock_that_was_set_back_has_no_window_judged_after_a_later_one(rules: list[Any]) -> None:
+    log = Log()
+    log.run(12, a=lambda n: {"0": 80})
+    for epoch in (2, 3):
+        for pane in range(3, 7):
+            log.send("a", T0 + pane * PANE, {"0": 0}, epoch)
+    log.run(6, a=lambda n: {"0": 80})
+    assert log.fold(Engine(rules)) == []
 
 
 def test_it_does_not_matter_how_polls_cut_the_log(rules: list[Any]) -> None:

@@ -101,7 +101,7 @@ def test_every_command_refuses_a_variable_that_nobody_can_use(line: str, variabl
 
 def test_every_member_has_commands_and_settings() -> None:
     assert {line.split()[0] for line in commands(spanloom)} == {point.name for point in entry_points(group=GROUP)}
-    assert {"producer", "gateway", "processors", "sink", "verify", "viewer", "stack"} == set(CLASSES)
+    assert {"producer", "gateway", "probe", "processors", "sink", "verify", "viewer", "stack"} == set(CLASSES)
 
 
 @pytest.mark.parametrize("line", [*commands(spanloom)])

@@ -1,4 +1,4 @@
-"""The board that says which machine is silent, drops spans, or has a wrong clock."""
+"""The board that says which machine is silent, drops spans, has a wrong clock, or an idle GPU."""
 
 from spanloom_boards import limits, links, sql
 from spanloom_boards.board import Board, Row, board
@@ -47,6 +47,33 @@ LATENCY = sql.of_spans(
     rest="GROUP BY time, host\nORDER BY time, host",
 )
 _HOST = "${__field.labels.host}"
+_GPU = "${__field.labels.host} ${__field.labels.gpu_id}"
+_MEAN = "sum(t.sum) / nullIf(sum(t.count), 0)"
+
+
+def _sampled(quantity: str, column: str) -> str:
+    return (
+        f"SELECT $__timeInterval(t.start) AS time, t.host AS host, t.gpu_id AS gpu_id, {column}\n"
+        f"FROM samples AS t FINAL\nWHERE $__timeFilter(t.start)\n  AND {sql.chosen('environment')}\n"
+        f"  AND t.quantity = '{quantity}'\nGROUP BY time, host, gpu_id\nORDER BY time, host, gpu_id"
+    )
+
+
+GPUS = f"""SELECT t.host AS host, t.gpu_id AS gpu_id, argMax(t.gpu_model, t.start) AS model,
+    sumIf(t.sum, t.quantity = 'gpu_utilization') / 1e6 / nullIf(sumIf(t.count, t.quantity = 'gpu_utilization'), 0)
+        AS busy,
+    argMaxIf(t.highest, t.start, t.quantity = 'gpu_memory_used') AS memory,
+    argMaxIf(t.highest, t.start, t.quantity = 'gpu_memory_total') AS of_memory,
+    maxIf(t.highest, t.quantity = 'gpu_temperature') AS hottest,
+    sumIf(t.sum, t.quantity = 'gpu_power') / 1e3 / nullIf(sumIf(t.count, t.quantity = 'gpu_power'), 0) AS watts,
+    argMaxIf(t.highest, t.start, t.quantity = 'gpu_processes') AS processes, sum(t.failed) AS unanswered
+FROM samples AS t FINAL
+WHERE $__timeFilter(t.start)
+  AND {sql.chosen("environment")}
+  AND t.gpu_id != ''
+GROUP BY host, gpu_id
+ORDER BY busy
+LIMIT 200"""
 
 
 _PRODUCERS = Row(
@@ -110,6 +137,64 @@ _OVER_TIME = Row(
     ],
 )
 
+_MACHINES = Row(
+    "Machines",
+    8,
+    [
+        series(
+            "GPU utilization",
+            "Share of the time in which a kernel ran, by host and GPU. Low while requests wait: the bottleneck is "
+            "before the GPU. From spanloom probe.",
+            "percentunit",
+            _sampled("gpu_utilization", f"{_MEAN} / 1e6 AS busy"),
+            links.traces("slow"),
+            name=_GPU,
+        ),
+        series(
+            "GPU memory",
+            "In use at most, by host and GPU, with what the driver keeps for itself.",
+            "bytes",
+            _sampled("gpu_memory_used", "max(t.highest) AS memory"),
+            links.traces("slow"),
+            name=_GPU,
+        ),
+        series(
+            "CPU utilization",
+            "Of all cores of a host.",
+            "percentunit",
+            _sampled("cpu_utilization", f"{_MEAN} / 1e6 AS busy"),
+            links.traces("slow"),
+            name=_HOST,
+        ),
+    ],
+)
+
+_GPUS = Row(
+    "GPUs",
+    8,
+    [
+        table(
+            "GPUs",
+            "In the range, the least busy first. Unanswered: readings that a GPU did not answer, because it was lost "
+            "or does not support them (utilization under MIG).",
+            [
+                Column("host", "Host"),
+                Column("gpu_id", "GPU"),
+                Column("model", "Model"),
+                Column("busy", "Utilization", "percentunit"),
+                Column("memory", "Memory in use", "bytes"),
+                Column("of_memory", "Memory", "bytes"),
+                Column("hottest", "Hottest", "celsius"),
+                Column("watts", "Power", "watt"),
+                Column("processes", "Processes", "short"),
+                Column("unanswered", "Unanswered", "short", limits.ANY),
+            ],
+            GPUS,
+            links.traces("slow"),
+        )
+    ],
+)
+
 _LOST_ON_THE_WAY = Row(
     "Lost on the way",
     7,
@@ -132,15 +217,17 @@ _LOST_ON_THE_WAY = Row(
 
 
 def hosts() -> Board:
-    """Producers by machine. There are no panels of GPUs: nothing collects them yet."""
+    """Producers by machine, and the machines themselves where a probe runs."""
     return board(
         "spanloom-hosts",
         "Spanloom: hosts",
-        "Which machine is silent, drops spans, or has a wrong clock? What producers say of themselves; there is no "
-        "source of GPU metrics yet.",
+        "Which machine is silent, drops spans, has a wrong clock, or an idle GPU? What producers say of themselves, "
+        "and what spanloom probe reads of machines and GPUs where it runs.",
         [
             _PRODUCERS,
             _OVER_TIME,
+            _MACHINES,
+            _GPUS,
             _LOST_ON_THE_WAY,
         ],
     )

@@ -81,6 +81,25 @@ _COST_AND_SAFETY = Row(
     ],
 )
 
+_GPUS = Row(
+    "GPUs",
+    8,
+    [
+        metric(
+            "GPU utilization",
+            "Time in which a kernel ran, by host and GPU, as it was read last. From spanloom probe.",
+            "percent",
+            {"{{instance}} {{gpu_id}}": "avg by (instance, gpu_id) (llm_gpu_utilization_percent)"},
+        ),
+        metric(
+            "GPU memory in use",
+            "By host and GPU, with what the driver keeps for itself.",
+            "bytes",
+            {"{{instance}} {{gpu_id}}": "max by (instance, gpu_id) (llm_gpu_memory_used_bytes)"},
+        ),
+    ],
+)
+
 _SPANLOOM_ITSELF = Row(
     "Spanloom itself",
     8,
@@ -140,6 +159,7 @@ def metrics() -> Board:
         [
             _MODEL_CALLS,
             _COST_AND_SAFETY,
+            _GPUS,
             _SPANLOOM_ITSELF,
         ],
         [source("prometheus", "Prometheus", "prometheus"), MODEL],

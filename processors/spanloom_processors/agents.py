@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spanloom_processors.alerting import ALERTS
+from spanloom_processors.alerting import ALERTS, SAMPLES
 from spanloom_processors.emit import PANES, TRACES
 from spanloom_processors.spans import TOPIC as SPANS
 from spanloom_processors.worker import Worker
@@ -28,6 +28,11 @@ def register(worker: Worker) -> None:
     async def traces(stream: Any) -> None:
         async for poll in stream:
             await worker.fold_traces(poll)
+
+    @app.agent(app.topic(SAMPLES, acks=False), name="samples")  # type: ignore[untyped-decorator]
+    async def samples(stream: Any) -> None:
+        async for poll in stream:
+            await worker.fold_samples(poll)
 
     @app.agent(app.topic(ALERTS, acks=False), name="alerts")  # type: ignore[untyped-decorator]
     async def alerts(stream: Any) -> None:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 ALERTS = "llm.alerts"
 HOURS = "llm.hours"
 PANES_TP = TP(PANES, 0)
+SAMPLES = "llm.samples"
+SAMPLES_TP = TP(SAMPLES, 0)
 
 
 class Alerting:
@@ -31,12 +33,15 @@ class Alerting:
         self._registry = registry
         self.engine = Engine(rules)
 
-    def restore(self, alerts: Iterable[Record], hours: Iterable[Record], committed: Point | None) -> None:
-        """Begin from the records of llm.alerts and llm.hours and the group's commit of llm.panes."""
+    def restore(
+        self, alerts: Iterable[Record], hours: Iterable[Record], committed: Point | None, samples: Point | None = None
+    ) -> None:
+        """Begin from the records of llm.alerts and llm.hours and the group's commits of llm.panes and llm.samples."""
         metadata = committed.metadata if committed else None
         judged, late = SafePoint.judged_from(metadata), SafePoint.late_from(metadata)
         self.engine = Engine(self._rules)
         self.engine.restore(readable(alerts, self._registry), readable(hours, self._registry), judged, late)
+        self.engine.resume_samples(SafePoint.judged_from(samples.metadata if samples else None))
 
     def fold_panes(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.panes; returns what is to be stored before `point()` may be committed."""
@@ -49,6 +54,19 @@ class Alerting:
     def idle_traces(self, partition: int, now_ms: int) -> list[Outgoing]:
         """Say what is due on a partition of llm.traces of which a fetch sent at `now_ms` found nothing more."""
         return list(map(_alert, self.engine.idle_traces(partition, now_ms)))
+
+    def fold_samples(self, decoded: Decoded) -> list[Outgoing]:
+        """Fold messages of llm.samples; returns what is to be stored before `samples_point()` may be committed."""
+        return list(map(_alert, self.engine.fold_samples(decoded.headers, decoded.rows)))
+
+    def idle_samples(self, now_ms: int) -> list[Outgoing]:
+        """Say what is due on llm.samples, of which a fetch sent at `now_ms` found nothing more."""
+        return list(map(_alert, self.engine.idle_samples(now_ms)))
+
+    def samples_point(self) -> Point | None:
+        """What may be committed of llm.samples."""
+        safe = self.engine.safe_samples()
+        return Point(safe.offset, safe.metadata()) if safe else None
 
     def point(self) -> Point | None:
         """What may be committed of llm.panes."""

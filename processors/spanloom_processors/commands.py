@@ -18,7 +18,7 @@ from spanloom_schemas.prices.own import PricesError
 from spanloom_schemas.settings import SettingsError, read
 
 from spanloom_processors import agents, logs, watchdog
-from spanloom_processors.alerting import ALERTS, HOURS
+from spanloom_processors.alerting import ALERTS, HOURS, SAMPLES
 from spanloom_processors.assignment import describe_topics
 from spanloom_processors.core.alerts.rules import Rule, RuleError, parse
 from spanloom_processors.dead_letters import TOPIC as DEAD_LETTERS
@@ -32,7 +32,7 @@ from spanloom_processors.worker import Worker
 
 log = logging.getLogger(__name__)
 
-TOPICS = (SPANS, PANES, TRACES, ALERTS, HOURS, DEAD_LETTERS)
+TOPICS = (SPANS, PANES, TRACES, SAMPLES, ALERTS, HOURS, DEAD_LETTERS)
 STOP_TIMEOUT_S = 4.0
 
 

@@ -16,7 +16,7 @@ from spanloom_schemas.registry import RegistryError
 
 from spanloom_processors import app as faust_app
 from spanloom_processors import compacted, dead_letters, emit
-from spanloom_processors.alerting import ALERTS, HOURS, PANES_TP, Alerting
+from spanloom_processors.alerting import ALERTS, HOURS, PANES_TP, SAMPLES, SAMPLES_TP, Alerting
 from spanloom_processors.assignment import Assigned
 from spanloom_processors.commits import Point
 from spanloom_processors.compacted import Record
@@ -107,6 +107,15 @@ class Worker:
         if assignment == self._assignments:
             self._declare(poll.tp, Point(poll.position))
 
+    async def fold_samples(self, poll: Poll) -> None:
+        """Fold a poll of llm.samples, as `fold_panes`."""
+        assignment = self._assignments
+        for decoded, _ in await self._read("sample_batch", poll, lambda decoded: None):
+            if assignment == self._assignments:
+                await self._record(self.alerting.fold_samples(decoded))
+        if assignment == self._assignments:
+            self._declare(poll.tp, self.alerting.samples_point())
+
     async def _record(self, alerts: Sequence[Outgoing]) -> None:
         await self.store(alerts)
         if alerts:
@@ -192,6 +201,9 @@ class Worker:
             idle = self.consumer.idle_since(tp, position) if tp.topic == TRACES else None
             if idle is not None:
                 outgoing += self.alerting.idle_traces(tp.partition, idle)
+        if SAMPLES_TP in assigned:
+            idle = self.consumer.idle_since(SAMPLES_TP, assigned[SAMPLES_TP])
+            outgoing += self.alerting.idle_samples(idle) if idle is not None else []
         await self.store(outgoing)
 
     def _notified(self) -> None:
@@ -209,9 +221,10 @@ class Worker:
         self._topic_ids = {tp.topic: facts.topic_id for tp, facts in partitions.items()}
         positions = {tp: self._resume(tp, facts) for tp, facts in partitions.items()}
         alerts = await self._whole(ALERTS)
-        if any(tp.topic in (PANES, TRACES) for tp in partitions):
-            panes = partitions.get(PANES_TP)
-            self.alerting.restore(alerts, await self._whole(HOURS), panes.committed if panes else None)
+        if any(tp.topic in (PANES, TRACES, SAMPLES) for tp in partitions):
+            committed = {tp: facts.committed for tp, facts in partitions.items()}
+            hours = await self._whole(HOURS)
+            self.alerting.restore(alerts, hours, committed.get(PANES_TP), committed.get(SAMPLES_TP))
         if ALERTS_TP in partitions:
             self.notifying.start(alerts, positions[ALERTS_TP])
         reach("processor.at_assignment")

@@ -10,7 +10,7 @@ from spanloom_schemas.codec import Registry
 from spanloom_schemas.frames import shape, splice
 from spanloom_schemas.frames.splice import Dead, Decoded, Message
 
-_SPLICED = ("span_batch", "pane_batch", "trace_batch")
+_SPLICED = ("span_batch", "pane_batch", "trace_batch", "sample_batch")
 
 
 def decode(topic: str, messages: Sequence[Message], registry: Registry | None = None) -> Decoded:

@@ -19,6 +19,7 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_panes_1m_days: Days = 400
     keep_panes_1h_days: Days = 4000
     keep_alerts_days: Days = 400
+    keep_samples_days: Days = 90
     keep_dead_letters_days: Days = 30
 
     def days(self) -> dict[str, int]:

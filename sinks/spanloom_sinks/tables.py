@@ -8,7 +8,7 @@ import polars as pl
 from spanloom_schemas.frames.splice import Decoded
 from spanloom_schemas.prices.book import Book
 
-from spanloom_sinks.rows import alerts, batches, dead_letters, panes, spans, traces
+from spanloom_sinks.rows import alerts, batches, dead_letters, panes, samples, spans, traces
 from spanloom_sinks.source import Source
 
 
@@ -31,5 +31,6 @@ def tables(book: Book) -> Mapping[str, tuple[Table, ...]]:
         "llm.traces": (Table("traces", traces.rows),),
         "llm.panes": (Table("panes", panes.rows),),
         "llm.alerts": (Table("alerts", alerts.rows),),
+        "llm.samples": (Table("samples", samples.rows),),
         "llm.dead_letters": (Table("dead_letters", dead_letters.rows),),
     }

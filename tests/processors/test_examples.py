@@ -125,6 +125,19 @@ def test_traces_go_through_the_rules_about_one_request(batch: list[Message], rul
     assert all(codec.encode("alert", dict(alert)) for alert in alerts)
 
 
+@pytest.mark.parametrize("batch", cases("llm.samples"))
+def test_samples_go_through_the_rules_about_machines(batch: list[Message], rules: list[Rule]) -> None:
+    decoded = decode("sample_batch", batch)
+    assert not decoded.dead
+    assert decoded.rows.height == sum(len(codec.decode(value)[2]["samples"]) for _, _, value in batch)
+    engine = Engine([rule._replace(minimum=1) for rule in rules])
+    alerts = engine.fold_samples(decoded.headers, decoded.rows)
+    assert all(codec.encode("alert", dict(alert)) for alert in alerts)
+    point = engine.safe_samples()
+    assert point is not None
+    assert point.judged == batch[-1][0] + 1
+
+
 def test_alerts_and_hours_are_taken_back_and_the_engine_goes_on(rules: list[Rule]) -> None:
     alerts, hours = (
         list(readable(Record(at, value) for at, _, value in messages(of))) for of in ("llm.alerts", "llm.hours")

@@ -146,10 +146,28 @@ def metric(worker: SimpleNamespace, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 
-def test_spans_become_panes_and_traces_and_a_bad_message_a_dead_letter(line):
+def tell_of_an_idle_gpu(producer: Producer) -> None:
+    """Thirteen minutes of a machine, told at once."""
+    first = (time.time_ns() // 10**10 - 80) * 10_000
+    idle = {
+        "gpu_id": "0", "gpu_uuid": "u", "gpu_model": "m", "quantity": "gpu_utilization", "count": 10, "failed": 0,
+        "sum": 1_000_000,
+    }  # fmt: skip
+    header = {"environment": "test", "host": "node", "epoch": 1, "sdk": "test", "samples": [idle]}
+    for pane in range(78):
+        value = codec.encode("sample_batch", header | {"start": first + pane * 10_000})
+        producer.produce("llm.samples", value, b"test:node")
+
+
+def alerts_of(read: Read) -> list[tuple[str, str]]:
+    return [(alert["rule"], alert["state"]) for _, _, value in read.messages for alert in [codec.decode(value)[2]]]
+
+
+def test_spans_become_panes_and_traces_samples_alerts_and_a_bad_message_a_dead_letter(line):
     load = Load(line)
     bad = b"not a span batch"
     with processor(line) as worker:
+        tell_of_an_idle_gpu(load.producer)
         for _ in range(20):
             load.trace()
         load.store(1, bad)
@@ -165,6 +183,9 @@ def test_spans_become_panes_and_traces_and_a_bad_message_a_dead_letter(line):
         assert set(headers["partition"]) == {-1, *range(PARTITIONS)}
         late = headers.group_by("partition").agg(pl.col("progress").max())
         assert late["progress"].min() > time.time() * 1000 - 10_000  # idle partitions too
+        alerts = Read(line, "llm.alerts", "alert")
+        eventually(lambda: len(alerts.more().messages) == 2)
+        assert alerts_of(alerts) == [("GpuUnderused", "pending"), ("GpuUnderused", "firing")]
         dead = Read(line, "llm.dead_letters", "dead_letter")
         eventually(lambda: len(dead.more().messages) == 2)
         letters = [codec.decode(value)[2] for _, _, value in dead.messages]
@@ -179,7 +200,8 @@ def test_spans_become_panes_and_traces_and_a_bad_message_a_dead_letter(line):
         worker.process.send_signal(signal.SIGTERM)
         assert worker.process.wait(5) == 0
         assert time.monotonic() - stopped < 5
-    assert [error for error in worker.errors if "dead letter" not in error] == []
+    assert sum("alert firing: GPU 0 of node is 10 % busy" in error for error in worker.errors) == 1
+    assert [error for error in worker.errors if "dead letter" not in error and "GPU 0 of node" not in error] == []
 
 
 def test_kill_9_under_load_loses_nothing_and_counts_nothing_twice(line):

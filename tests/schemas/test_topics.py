@@ -22,6 +22,7 @@ def test_the_topics_are_those_of_the_design() -> None:
         "llm.dead_letters": ("dead_letter", 1, 14 * DAY_MS, "delete"),
         "llm.hours": ("hour", 1, -1, "compact"),
         "llm.panes": ("pane_batch", 1, 7 * DAY_MS, "delete"),
+        "llm.samples": ("sample_batch", 1, 3 * DAY_MS, "delete"),
         "llm.spans": ("span_batch", 4, 3 * DAY_MS, "delete"),
         "llm.traces": ("trace_batch", 4, 7 * DAY_MS, "delete"),
     }
@@ -68,7 +69,7 @@ def test_every_example_survives_the_codec(topic: topics.Topic) -> None:
         )
 
 
-@pytest.mark.parametrize("topic", ["llm.spans", "llm.panes", "llm.traces"])
+@pytest.mark.parametrize("topic", ["llm.spans", "llm.panes", "llm.traces", "llm.samples"])
 def test_every_example_splices_to_what_the_codec_says(topic: str) -> None:
     name, data = topics.load()[topic].schema, topics.examples(topic)
     messages = [(offset, 5, codec.encode(name, datum)) for offset, datum in enumerate(data)]

@@ -70,7 +70,7 @@ class _Found(NamedTuple):
 
 
 def decode(name: str, messages: Sequence[Message], registry: Registry | None = None) -> Decoded:
-    """Items and headers of many messages of schema `name` (span_batch, pane_batch, trace_batch), of any known version.
+    """Items and headers of many messages of a batch schema (span_batch, pane_batch, …), of any known version.
 
     Columns are those of the newest version; an enum is a String. Never raises for bad data: a message that cannot be
     read is in `dead` and harms no other. RegistryError may pass: then nothing is known about the messages, try again.

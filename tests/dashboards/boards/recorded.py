@@ -55,6 +55,7 @@ def record(settings: ClickHouseSettings) -> Recorded:
     try:
         _fill(store, messages)
         _alert(store, traffic.whole, now)
+        _sample(store, now)
         _insert(store, "llm.dead_letters", [_encoded("dead_letter", "llm.dead_letters")])
     finally:
         store.close()
@@ -115,6 +116,13 @@ def _alert(store: ClickHouse, trace_id: str, now: int) -> None:
         for state, since, fired, resolved in life
     ]
     _insert(store, "llm.alerts", [(n, now // 10**6, codec.encode("alert", datum)) for n, datum in enumerate(said)])
+
+
+def _sample(store: ClickHouse, now: int) -> None:
+    """Every example of a machine with GPUs and of one without, in ten seconds of each minute of the last hour."""
+    examples = [datum for datum in topics.examples("llm.samples") if datum["host"].isascii()]
+    said = [datum | {"start": _ago(now, minutes)} for minutes in range(60, 0, -1) for datum in examples]
+    _insert(store, "llm.samples", [(n, now // 10**6, codec.encode("sample_batch", d)) for n, d in enumerate(said)])
 
 
 def _ago(now: int, minutes: int | None) -> int:

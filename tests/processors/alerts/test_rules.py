@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from spanloom_processors.core.alerts.rules import Above, Absent, Band, Budget, RuleError, parse
+from spanloom_processors.core.alerts.rules import Above, Absent, Band, Below, Budget, RuleError, parse
 from spanloom_processors.rules_command import rules
 
 RULE = "rules:\n  - {name: R, metric: request_p95, above: 500ms, severity: warning"
@@ -81,13 +81,14 @@ def test_the_default_rules_are_those_of_the_specification(default_rules: list) -
         ("block_rate", Band("above", 1e-5, 6.0), 0, "critical"),
         ("unpriced_share", Above(0.01), 0, "warning"),
         ("spans", Absent(), 0, "critical"),
+        ("gpu_utilization", Below(0.5), 10, "warning"),
     }
 
 
 def test_check_says_each_rule_in_one_line() -> None:
     result = CliRunner().invoke(rules, ["check"])
     assert result.exit_code == 0
-    assert len(result.output.splitlines()) == 14
+    assert len(result.output.splitlines()) == 15
     assert "DailyBudgetSpent (critical): known cost per environment above $1,000.00 in a UTC day" in result.output
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from spanloom_schemas.panes import KEY
 
 from spanloom_processors.core.alerts import baseline, budget
+from spanloom_processors.core.alerts.machines import Machines
 from spanloom_processors.core.alerts.metrics import Fold
 from spanloom_processors.core.alerts.progress import Progress
 from spanloom_processors.core.alerts.records import Alert, Group, Hour, SafePoint, Source, newest
@@ -42,8 +43,9 @@ class Engine:
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = [rule for rule in rules if rule.metric.fold is not Fold.TRACE]
+        self._rules = [rule for rule in rules if rule.metric.fold not in (Fold.TRACE, Fold.SAMPLES)]
         self._requests = Requests([rule for rule in rules if rule.metric.fold is Fold.TRACE])
+        self._machines = Machines([rule for rule in rules if rule.metric.fold is Fold.SAMPLES])
         self._known = {rule.name for rule in rules}
         self._reach = max([reach(rule) for rule in self._rules], default=PANE_MS)
         self._versions = Versions(self._rules)
@@ -68,6 +70,7 @@ class Engine:
         """
         self._states = newest(alerts)
         self._requests.restore(self._states.values())
+        self._machines.restore(self._states.values())
         for key in [key for key in self._states if key[0] in self._known - {rule.name for rule in self._rules}]:
             del self._states[key]
         self._hours = list(hours)
@@ -108,6 +111,26 @@ class Engine:
     def idle_traces(self, partition: int, now_ms: int) -> list[Alert]:
         """Resolve what is due on a partition of llm.traces whose fetch sent at `now_ms` came back empty."""
         return self._requests.expire(partition, now_ms)
+
+    def fold_samples(self, headers: pl.DataFrame, samples: pl.DataFrame) -> list[Alert]:
+        """Fold messages of llm.samples for rules about machines; return the transitions.
+
+        `headers`, `samples`: `headers` and `rows` of `splice.decode("sample_batch", messages)`, in offset order.
+        """
+        return self._machines.fold(headers, samples)
+
+    def resume_samples(self, judged: int) -> None:
+        """Judge no message of llm.samples before the offset `judged` (that of the committed `safe_samples()`)."""
+        self._machines.judged = judged
+
+    def idle_samples(self, now_ms: int) -> list[Alert]:
+        """Resolve what is due on llm.samples, whose fetch sent at `now_ms` came back empty."""
+        return self._machines.expire(now_ms)
+
+    def safe_samples(self) -> SafePoint | None:
+        """As `safe`, for llm.samples, where `judged` is the first offset not judged."""
+        safe = self._machines.safe()
+        return SafePoint(*safe) if safe else None
 
     def closed_hours(self) -> list[Hour]:
         """Hours closed since the last call. Before they are flushed, `safe()` must not be committed."""

@@ -18,6 +18,7 @@ class Fold(Enum):
     SUM = "sum"  # sum of `of`
     PER_MINUTE = "per_minute"  # sum of `of` by the window's minutes
     TRACE = "trace"  # of one trace, not of a window
+    SAMPLES = "samples"  # mean of a machine's readings of `of`, from llm.samples
 
 
 class Metric(NamedTuple):
@@ -62,6 +63,7 @@ _TABLE = (
     Metric("cost", Fold.SUM, "cost", "dollars", "known cost", why="costly"),
     Metric("cost_per_minute", Fold.PER_MINUTE, "cost", "dollars/min", "known cost per minute", why="costly"),
     Metric("trace_cost", Fold.TRACE, "cost", "dollars", "known cost of one request", why="costly"),
+    Metric("gpu_utilization", Fold.SAMPLES, "gpu_utilization", "ratio", "utilization of a GPU", per="readings"),
 )
 
 _QUANTILES = {

@@ -16,6 +16,7 @@ from spanloom_processors.core.alerts.metrics import Fold, Metric, render
 PANE_MS = 10_000
 PANE_LABELS = tuple(column for column in KEY if column != "request")
 TRACE_LABELS = ("environment", "service", "name", "tenant", "prompt_id", "prompt_version", "experiment", "run_id")
+MACHINE_LABELS = ("environment", "host", "gpu_id")
 LONGEST_WINDOW_MS = 3_600_000
 
 Where = tuple[tuple[str, frozenset[str | bool]], ...]
@@ -177,9 +178,9 @@ def _compile(source: _Source) -> Rule:
     metric = metrics.find(source.metric)
     if metric is None:
         raise RuleError(f"metric: {source.metric!r} is unknown{_nearest(source.metric, metrics.names())}")
-    labels = TRACE_LABELS if metric.fold is Fold.TRACE else PANE_LABELS
+    labels = {Fold.TRACE: TRACE_LABELS, Fold.SAMPLES: MACHINE_LABELS}.get(metric.fold, PANE_LABELS)
     _check_known("group_by", source.group_by, labels)
-    _check_known("where", source.where, (*labels, "request"))
+    _check_known("where", source.where, labels if metric.fold is Fold.SAMPLES else (*labels, "request"))
     rule = Rule(
         name=source.name,
         metric=metric,
@@ -238,6 +239,10 @@ def _check_fit(rule: Rule) -> None:
         raise RuleError("minimum: expected at least 1")
     if fold is Fold.TRACE and (not isinstance(rule.condition, Above) or rule.hold):
         raise RuleError(f"{rule.metric.name} is about one request: only above, without for")
+    if fold is Fold.SAMPLES and not isinstance(rule.condition, Above | Below):
+        raise RuleError(f"{rule.metric.name} is about a machine: only above or below")
+    if fold is Fold.SAMPLES and not {"environment", "host"} <= set(rule.group_by):
+        raise RuleError("group_by: environment and host are needed: each machine has a time of its own")
     if isinstance(rule.condition, Budget) and (rule.metric.fold is not Fold.SUM or rule.hold):
         raise RuleError("budget: needs a sum (cost, tokens, requests, spans), without for")
     if isinstance(rule.condition, Absent) and rule.metric.name not in ("spans", "requests"):

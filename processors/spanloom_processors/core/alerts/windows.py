@@ -188,7 +188,7 @@ def series_of(
     """The distinct questions of the rules; `rows` gives the rows of a pane by its start."""
     asked: dict[tuple[Where, tuple[str, ...]], list[Rule]] = {}
     for rule in rules:
-        if rule.metric.fold is not Fold.TRACE:
+        if rule.metric.fold not in (Fold.TRACE, Fold.SAMPLES):
             asked.setdefault((rule.where, rule.group_by), []).append(rule)
     return {question: Series(*question, about, rows) for question, about in asked.items()}
 

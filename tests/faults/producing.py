@@ -26,18 +26,22 @@ class Load:
     def __init__(self, seed: int, late: float) -> None:
         self.random, self.late = random.Random(seed), late
         self.spans: list[tuple] = []
-        self.stragglers: list[tuple[float, int, spanloom.Span, dict]] = []
+        self.stragglers: list[tuple[float, int, int, spanloom.Span, dict]] = []
+        self.anchor = 0
 
     def ended(self, span, **facts) -> None:
         """End a span and note what was said of it, and between which two moments it ended."""
-        before = time.time_ns()
+        before = time.perf_counter_ns()
         span.end()
-        self.spans.append((span.trace_id, span.id, span.name, span.kind, facts, before, time.time_ns()))
+        between = self.anchor + before, self.anchor + time.perf_counter_ns()
+        self.spans.append((span.trace_id, span.id, span.name, span.kind, facts, *between))
 
     def trace(self) -> None:
         """One request: model calls, a retrieval, a tool, now and then an error, a block, or a span that ends late."""
         rnd = self.random
         tenant = rnd.choice(TENANTS)
+        # As spans are timed: by the wall clock when their trace begins, which may be set while it runs.
+        self.anchor = time.time_ns() - time.perf_counter_ns()
         root = spanloom.span("POST /chat", event_type="request", attributes={"tenant": tenant})
         for _ in range(rnd.randrange(1, 4)):
             self.model_call(root, tenant)
@@ -59,7 +63,7 @@ class Load:
         if rnd.random() < self.late:
             late = spanloom.span("postproc", event_type="postproc", parent=root)
             due = time.monotonic() + rnd.uniform(2.5, 5)
-            heapq.heappush(self.stragglers, (due, len(self.spans), late, {"tenant": tenant}))
+            heapq.heappush(self.stragglers, (due, len(self.spans), self.anchor, late, {"tenant": tenant}))
         if rnd.random() < 0.3:
             root.record_error("upstream")
             self.ended(root, tenant=tenant, error=True)
@@ -78,7 +82,7 @@ class Load:
 
     def end_stragglers(self, until: float) -> None:
         while self.stragglers and self.stragglers[0][0] <= until:
-            _, _, span, facts = heapq.heappop(self.stragglers)
+            _, _, self.anchor, span, facts = heapq.heappop(self.stragglers)
             self.ended(span, **facts)
 
 

@@ -18,7 +18,7 @@ from tests.oracle.truth import Place, Truth, truth_of
 SETTLED_S = 90.0
 IDLE_S = 33.0
 CLOCK_NS = 50_000_000
-"""A span is timed by the monotonic clock, the account by the wall clock, which may be slewed."""
+"""The account reads the wall clock a moment before the trace does; it may be set in between."""
 
 PLACES = "SELECT count() - uniqExact(topic_id, partition, offset, position) FROM spans"
 ROWS = """

@@ -176,7 +176,10 @@ def dead_letters(kafka: str, topic: str) -> list[dict[str, Any]]:
     end = consumer.get_watermark_offsets(TopicPartition("llm.dead_letters", 0))[1]
     found = [message for message in consumer.consume(end, 10) if message.error() is None]
     consumer.close()
-    letters = [codec.decode(message.value() or b"")[2] for message in found]
+    letters = []
+    for message in found:
+        with suppress(codec.CodecError):  # of another test, on the same broker
+            letters.append(codec.decode(message.value() or b"")[2])
     return [one for one in letters if one["topic"] == topic]
 
 

@@ -21,7 +21,7 @@ KEEP_MS = 2 * LONGEST_WINDOW_MS
 SILENCE_MS = 60_000
 """A group that nobody has told about for so long, by the log's clock, is not underused: it is gone."""
 GROUPS = 10_000
-"""Of one rule; further ones are one group, `other`."""
+"""Of all rules together; of further ones each rule has one group, `other`, which /metrics does not count."""
 LABEL = 256
 """Characters of a name that a group has at most."""
 RATIO = 1e6

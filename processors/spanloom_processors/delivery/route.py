@@ -111,7 +111,10 @@ class Route:
         if line.target.resends:
             self._forget(now)
             owed = list(line.owed)
-            await self._try(line, session, owed, list(self._standing.values()), now)
+            # What was over, and begun anew, before this target could be told is told as over, which pages nobody.
+            over = [alert for alert in line.owed.values() if alert["state"] == "resolved"]
+            standing = list(self._standing.values())
+            await self._try(line, session, owed, [*(a for a in over if a not in standing), *standing], now)
             line.said()
             return
         for offset, alert in list(line.owed.items()):

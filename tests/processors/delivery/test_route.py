@@ -169,6 +169,24 @@ def test_a_record_read_again_does_not_undo_a_newer_one(tools: Any) -> None:
     asyncio.run(story())
 
 
+def test_what_was_over_and_has_begun_anew_before_it_could_be_told_is_told_as_over(tools: Any) -> None:
+    async def story() -> None:
+        manager = tools.Target()
+        async with tools.serving(manager) as url:
+            route = _route(Alertmanager(url))
+            first = tools.alert()
+            over, anew = tools.alert("resolved", since=first["since"]), tools.alert(since=first["since"] + 16_000)
+            for offset, record in enumerate((first, over, anew)):
+                route.deliver(record, offset)
+            async with tools.running(route):
+                await tools.until(lambda: route.safe_offset() == 3)
+        told = [one["annotations"]["identity"] for one in manager.bodies[0]]
+        assert told == [over["identity"], anew["identity"]]
+        assert manager.bodies[0][0]["endsAt"] == moment(over["resolved"])
+
+    asyncio.run(story())
+
+
 def test_every_alertmanager_gets_it_and_one_of_them_is_enough(tools: Any) -> None:
     async def story() -> None:
         first, second = tools.Target(), tools.Target()

@@ -70,7 +70,7 @@ def read(kafka: str, topic: str, end: int) -> list:
 def produce_at_once(kafka: str, topic: str, values: list[bytes], compression: str) -> None:
     """Store values as one batch."""
     producer = Producer({
-        "bootstrap.servers": kafka, "compression.type": compression, "linger.ms": 200, "batch.size": 2_000_000_000,
+        "bootstrap.servers": kafka, "compression.type": compression, "linger.ms": 60_000, "batch.size": 2_000_000_000,
         "message.max.bytes": 1_000_000_000, "queue.buffering.max.kbytes": 2_000_000,
     })  # fmt: skip
     for value in values:

@@ -29,7 +29,7 @@ from spanloom_stack.supervise import Supervisor
 SPANS = 1_500_000
 RUNS = 3
 TIMEOUT_S = 120
-DERIVED = ("llm.panes", "llm.traces", "llm.alerts", "llm.hours", "llm.dead_letters")
+DERIVED = tuple(name for name in topics.load() if name != "llm.spans")
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 -- produced = stored + dropped - recovered + missing, for each life (epoch) of each producer.
--- The names are those of its first message, the hello: a gateway sends for many services. A message counts once however often it was sent. `recovered` are spans that the producer gave up for lost and that are stored after
+-- The names are those of its first message, the hello: a gateway sends for many services.
+-- A message counts once however often it was sent. `recovered` are spans that the producer gave up for lost and that are stored after
 -- all. Without a last message the tail is unknown, and so is what is missing: `unsettled` is in flight or lost.
 CREATE OR REPLACE VIEW ledger AS
 WITH

@@ -1,7 +1,7 @@
 """The alert stage's shell: the rule engine, what it resumes from, and what it says as messages."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -14,7 +14,7 @@ from spanloom_processors.compacted import Record
 from spanloom_processors.core.alerts.engine import Engine
 from spanloom_processors.core.alerts.records import Alert, SafePoint, alert_key, hour_key
 from spanloom_processors.core.alerts.rules import Rule
-from spanloom_processors.emit import PANES, Outgoing
+from spanloom_processors.emit import PANES, TRACES, Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -33,27 +33,32 @@ class Alerting:
         self._registry = registry
         self.engine = Engine(rules)
 
-    def restore(
-        self, alerts: Iterable[Record], hours: Iterable[Record], committed: Point | None, samples: Point | None = None
-    ) -> None:
-        """Begin from the records of llm.alerts and llm.hours and the group's commits of llm.panes and llm.samples."""
-        metadata = committed.metadata if committed else None
-        judged, late = SafePoint.judged_from(metadata), SafePoint.late_from(metadata)
+    def restore(self, alerts: Iterable[Record], hours: Iterable[Record], committed: Mapping[TP, Point | None]) -> None:
+        """Begin from the records of llm.alerts and llm.hours, and from the group's commits of what is folded here."""
+        said = {tp: point.metadata for tp, point in committed.items() if point}
+        judged, late = SafePoint.judged_from(said.get(PANES_TP)), SafePoint.late_from(said.get(PANES_TP))
         self.engine = Engine(self._rules)
         self.engine.restore(readable(alerts, self._registry), readable(hours, self._registry), judged, late)
-        self.engine.resume_samples(SafePoint.judged_from(samples.metadata if samples else None))
+        self.engine.resume_samples(SafePoint.judged_from(said.get(SAMPLES_TP)))
+        for tp, metadata in said.items():
+            if tp.topic == TRACES:
+                self.engine.resume_traces(tp.partition, metadata)
 
     def fold_panes(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.panes; returns what is to be stored before `point()` may be committed."""
         return [*map(_alert, self.engine.fold(decoded.headers, decoded.rows)), *self._hours()]
 
     def fold_traces(self, decoded: Decoded) -> list[Outgoing]:
-        """Fold messages of llm.traces; returns what is to be stored before the offset after them may be committed."""
+        """Fold messages of llm.traces; returns what is to be stored before `traces_point` may be committed."""
         return list(map(_alert, self.engine.fold_traces(decoded.headers, decoded.rows)))
 
     def idle_traces(self, partition: int, now_ms: int) -> list[Outgoing]:
         """Say what is due on a partition of llm.traces of which a fetch sent at `now_ms` found nothing more."""
         return list(map(_alert, self.engine.idle_traces(partition, now_ms)))
+
+    def traces_point(self, partition: int, position: int) -> Point:
+        """What may be committed of a partition of llm.traces that was folded up to `position`."""
+        return Point(position, self.engine.traces_metadata(partition))
 
     def fold_samples(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.samples; returns what is to be stored before `samples_point()` may be committed."""

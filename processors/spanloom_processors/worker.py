@@ -105,7 +105,7 @@ class Worker:
             if assignment == self._assignments:
                 await self._record(self.alerting.fold_traces(decoded))
         if assignment == self._assignments:
-            self._declare(poll.tp, Point(poll.position))
+            self._declare(poll.tp, self.alerting.traces_point(poll.tp.partition, poll.position))
 
     async def fold_samples(self, poll: Poll) -> None:
         """Fold a poll of llm.samples, as `fold_panes`."""
@@ -224,7 +224,7 @@ class Worker:
         if any(tp.topic in (PANES, TRACES, SAMPLES) for tp in partitions):
             committed = {tp: facts.committed for tp, facts in partitions.items()}
             hours = await self._whole(HOURS)
-            self.alerting.restore(alerts, hours, committed.get(PANES_TP), committed.get(SAMPLES_TP))
+            self.alerting.restore(alerts, hours, committed)
         if ALERTS_TP in partitions:
             self.notifying.start(alerts, positions[ALERTS_TP])
         reach("processor.at_assignment")

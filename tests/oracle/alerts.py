@@ -1,7 +1,7 @@
 """What the rules must say of a log of llm.panes: a plain reading of docs/alerts.md, message by message.
 
-All kinds of rules but bands (they need a day of history) and those about one request (they fold llm.traces). Everything
-is added up again from the rows for every verdict.
+All kinds of rules but those about one request (`tests/oracle/requests.py`: they fold llm.traces). Everything is
+added up again from the rows for every verdict.
 """
 
 import math
@@ -9,12 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any, NamedTuple
 
 from tests.oracle.spans import LATENESS_MS, PANE_MS, TOKENS, Key
 from tests.oracle.stored import BASE
 
-WAIT_MS, SILENCE_MS, AHEAD_MS, HOUR_MS = 30_000, 2_000, 60_000, 3_600_000
+WAIT_MS, SILENCE_MS, AHEAD_MS, MINUTE_MS, HOUR_MS = 30_000, 2_000, 60_000, 60_000, 3_600_000
+LEARNT_MINUTES = 30
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": HOUR_MS}
 _RATES = {"error_rate": "errors", "request_error_rate": "errors", "unpriced_share": "unpriced"}
 
@@ -92,7 +94,7 @@ class _State:
 def alerts_of(log: Iterable[Told], rules: Sequence[Rule]) -> list[Said]:
     """Every transition that the rules must lead to, given the whole log."""
     state, said = _State(), []
-    wanted = [rule for rule in rules if "band" not in rule and rule["metric"] != "trace_cost"]
+    wanted = [rule for rule in rules if rule["metric"] != "trace_cost"]
     for message in log:
         if not state.clock:
             state.clock, state.judged = message.log_time_ms, message.log_time_ms // PANE_MS * PANE_MS
@@ -153,7 +155,7 @@ def _due(state: _State) -> tuple[int, bool] | None:
 
 
 def _fire_early(state: _State, rule: Rule, touched: Sequence[_Row]) -> Iterator[Said]:
-    window = _ms(rule.get("window", "1m"))
+    window = milliseconds(rule.get("window", "1m"))
     newest = state.newest(rule) if touched else 0
     for row in touched:
         group = _group(rule, row.key)
@@ -171,11 +173,11 @@ def _fire_early(state: _State, rule: Rule, touched: Sequence[_Row]) -> Iterator[
 
 
 def _judge_all(state: _State, rule: Rule, end: int, partial: bool) -> Iterator[Said]:
-    window = _ms(rule.get("window", "1m"))
+    window = milliseconds(rule.get("window", "1m"))
     reach = PANE_MS if "budget" in rule else window + PANE_MS * ("absent" in rule)
     held = {group for group, _ in state.rows(rule, end - max(window, reach), end)}
     active = {group for (name, group), last in state.last.items() if name == rule["name"] and last.state != "resolved"}
-    hold = _ms(rule.get("for", "0s"))
+    hold = milliseconds(rule.get("for", "0s"))
     for group in sorted(held | active):
         last = state.last.get((rule["name"], group))
         is_active = last is not None and last.state != "resolved"
@@ -209,12 +211,12 @@ def _note(state: _State, rule: Rule, said: Said, since: int) -> Said:
 
 def _true(state: _State, rule: Rule, group: Group, end: int, active: bool) -> bool:
     """Whether a rule's condition is true of a group in the window that ends then."""
-    window = _ms(rule.get("window", "1m"))
+    window = milliseconds(rule.get("window", "1m"))
     if "budget" in rule:
         first, last = _period_start(end - PANE_MS, rule["budget"]["period"]), -(-end // HOUR_MS) * HOUR_MS
         own = [row for of, row in state.rows(rule, first, last) if of == group]
         value, count = _measure(rule["metric"], own, window)
-        return count >= rule.get("minimum", 1) and value > _amount(rule["budget"]["limit"])
+        return count >= rule.get("minimum", 1) and value > amount(rule["budget"]["limit"])
     inside = [row for of, row in state.rows(rule, end - window, end) if of == group]
     if "absent" in rule:
         before = [row for of, row in state.rows(rule, end - window - PANE_MS, end - window) if of == group]
@@ -222,7 +224,50 @@ def _true(state: _State, rule: Rule, group: Group, end: int, active: bool) -> bo
     value, count = _measure(rule["metric"], inside, window)
     if value is None or count < rule.get("minimum", 1):
         return False
-    return value > _amount(rule["above"]) if "above" in rule else value < _amount(rule["below"])
+    if "band" in rule:
+        hour = (end - window) // HOUR_MS * HOUR_MS
+        past = [row for of, row in state.rows(rule, hour - 24 * HOUR_MS, end - window) if of == group]
+        return _unusual(rule, past, inside, value, (end - window) // MINUTE_MS * MINUTE_MS)
+    return value > amount(rule["above"]) if "above" in rule else value < amount(rule["below"])
+
+
+def _unusual(rule: Rule, past: Sequence[_Row], inside: Sequence[_Row], value: float, begun: int) -> bool:
+    """Whether a window is outside of what a group's past teaches; the minute that `begun` begins is none of it yet."""
+    cost_of: dict[int, int] = defaultdict(int)
+    for row in past:
+        cost_of[row.start // MINUTE_MS * MINUTE_MS] += row.counts["cost"] or 0
+    costs = [cost for minute, cost in cost_of.items() if minute < begun]
+    if len(costs) < LEARNT_MINUTES:
+        return False
+    if rule["metric"] == "cost_per_minute":
+        middle, width = median(costs), rule["band"].get("width", 6)
+        spread = width * max(1.4826 * median(abs(cost - middle) for cost in costs), 0.05 * middle)
+        low = rule["band"].get("side") == "both" and value < (middle - spread) / 1e9
+        return low or value > (middle + spread) / 1e9
+    events, trials = _events(rule["metric"], inside)
+    usual, of = _events(rule["metric"], past)
+    return _chance(events, trials, usual + 0.5, of - usual + 0.5) < rule["band"]["p_value"]
+
+
+def _chance(events: int, trials: int, a: float, b: float) -> float:
+    """Of so many events or more, when their rate is only known as a Beta distribution."""
+
+    def log_beta(x: float, y: float) -> float:
+        return math.lgamma(x) + math.lgamma(y) - math.lgamma(x + y)
+
+    return sum(
+        math.comb(trials, k) * math.exp(log_beta(k + a, trials - k + b) - log_beta(a, b))
+        for k in range(events, trials + 1)
+    )
+
+
+def _events(metric: str, rows: Sequence[_Row]) -> tuple[int, int]:
+    """Of a rate: how many events, in how many trials."""
+    if metric != "block_rate":
+        return _sum(rows, _RATES[metric]), _sum(rows, "spans")
+    requests = _sum([row for row in rows if row.key.request], "spans")
+    on = _sum([row for row in rows if row.key.request], "blocks")
+    return min(max(on, _sum(rows, "blocks") - on), requests), requests
 
 
 def _measure(metric: str, rows: Sequence[_Row], window: int) -> tuple[Any, int]:
@@ -235,12 +280,9 @@ def _measure(metric: str, rows: Sequence[_Row], window: int) -> tuple[Any, int]:
                 sketch[bucket["index"]] += bucket["count"]
         return _quantile(sketch, int(digits) / 10 ** len(digits)), sketch.total()
     spans = _sum(rows, "spans")
-    if metric in _RATES:
-        return (_sum(rows, _RATES[metric]) / spans if spans else None), spans
-    if metric == "block_rate":
-        requests = _sum([row for row in rows if row.key.request], "spans")
-        on = _sum([row for row in rows if row.key.request], "blocks")
-        return (min(max(on, _sum(rows, "blocks") - on), requests) / requests if requests else None), requests
+    if metric in _RATES or metric == "block_rate":
+        events, trials = _events(metric, rows)
+        return (events / trials if trials else None), trials
     if metric in ("cost", "cost_per_minute"):
         cost = _sum(rows, "cost") / 1e9
         return (cost * 60_000 / window if metric == "cost_per_minute" else cost), spans
@@ -276,7 +318,7 @@ def _group(rule: Rule, key: Key) -> Group | None:
 
 def _early(rule: Rule) -> bool:
     grows = rule["metric"] in ("spans", "requests", "errors", "blocks", "tokens", "cost", "cost_per_minute")
-    return "budget" in rule or ("above" in rule and grows and not _ms(rule.get("for", "0s")))
+    return "budget" in rule or ("above" in rule and grows and not milliseconds(rule.get("for", "0s")))
 
 
 def _period_start(at: int, period: str) -> int:
@@ -284,17 +326,17 @@ def _period_start(at: int, period: str) -> int:
     return int((day if period == "day" else day.replace(day=1)).timestamp()) * 1000
 
 
-def _ms(text: str) -> int:
+def milliseconds(text: str) -> int:
     number = text.rstrip("mshu")
     return round(float(number) * _UNITS[text[len(number) :].strip()])
 
 
-def _amount(given: Any) -> float:
+def amount(given: Any) -> float:
     text = str(given).replace(",", "").strip()
     if text.endswith("%"):
         return float(text[:-1]) * 0.01
     if text.endswith("s"):
-        return _ms(text) / 1000
+        return milliseconds(text) / 1000
     return float(text.removeprefix("$"))
 
 

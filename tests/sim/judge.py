@@ -12,14 +12,16 @@ from spanloom_schemas.frames import splice
 from spanloom_schemas.panes import KEY
 from spanloom_schemas.testing import Record
 
-from tests.oracle import alerts, ledger, stored
+from tests.oracle import alerts, ledger, requests, stored
 from tests.oracle.alerts import Said
 from tests.oracle.panes import LATENCIES, SUMS, Caps, Key, Pane, PaneKey
 from tests.oracle.spans import FUTURE_MS, SEGMENTS, TOKENS, Logged
 from tests.oracle.truth import Place, Truth, truth_of
-from tests.sim.world import ALERTS, HOURS, PANES, SPANS, Processor, SinkProcess, World
+from tests.sim.world import ALERTS, HOURS, PANES, SPANS, TRACES, Processor, SinkProcess, World
 
 ROUNDS = 40
+AFTERWARDS = 2**60
+"""A time (epoch ms) at which all is over."""
 _COUNTS = [f"{name}_tokens" for name in (*TOKENS, *SEGMENTS)]
 
 
@@ -313,16 +315,24 @@ def alert_differences(world: World) -> Iterator[str]:
     live = [codec.decode(record.value)[2] for record in world.log.read(ALERTS, 0, 0)]
     engine = Engine(world.rules)
     backtest = fold_all(engine, world.log.read(PANES, 0, 0))
+    for partition in range(world.log.partitions(TRACES)):
+        backtest += requests_of(engine, world, partition)
     mine, theirs = _by_group(live), _by_group(backtest)
     for group in sorted(mine.keys() | theirs.keys()):
         if mine[group] != theirs[group]:
             yield f"alerts of {group}: live {_said(mine[group])}, in a backtest {_said(theirs[group])}"
     hours = {(h["start"], *(h[name] for name in KEY)): h for h in engine.closed_hours()}
     own = (codec.decode(record.value)[2] for record in world.log.read(HOURS, 0, 0))
-    told = [alerts.Told(r.offset, r.log_time, codec.decode(r.value)[2]) for r in world.log.read(PANES, 0, 0)]
-    yield from _unlike_the_oracle(backtest, alerts.by_group(alerts.alerts_of(told, world.rules_said)))
+    said = alerts.alerts_of(_told(world, PANES, 0), world.rules_said)
+    for partition in range(world.log.partitions(TRACES)):
+        said += requests.requests_of(_told(world, TRACES, partition), world.rules_said, partition, AFTERWARDS)
+    yield from _unlike_the_oracle(backtest, alerts.by_group(said))
     if {(h["start"], *(h[name] for name in KEY)): h for h in own} != hours:
         yield "the closed hours differ from those of a backtest"
+
+
+def _told(world: World, topic: str, partition: int) -> list[alerts.Told]:
+    return [alerts.Told(r.offset, r.log_time, codec.decode(r.value)[2]) for r in world.log.read(topic, partition, 0)]
 
 
 def _unlike_the_oracle(backtest: list[Any], told: dict[Any, list[Said]]) -> Iterator[str]:
@@ -349,6 +359,13 @@ def fold_all(engine: Engine, records: Sequence[Record]) -> list[Any]:
     messages = [(record.offset, record.log_time, record.value) for record in records]
     decoded = splice.decode("pane_batch", messages)
     return list(engine.fold(decoded.headers, decoded.rows))
+
+
+def requests_of(engine: Engine, world: World, partition: int) -> list[Any]:
+    """What an engine says of a partition of llm.traces, on which nothing more comes."""
+    messages = [(record.offset, record.log_time, record.value) for record in world.log.read(TRACES, partition, 0)]
+    decoded = splice.decode("trace_batch", messages)
+    return [*engine.fold_traces(decoded.headers, decoded.rows), *engine.idle_traces(partition, AFTERWARDS)]
 
 
 def _by_group(records: Iterable[Any]) -> dict[str, list[str]]:

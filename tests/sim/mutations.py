@@ -7,7 +7,7 @@ import polars as pl
 from spanloom_processors import spans as worker_spans
 from spanloom_processors.commits import Point
 from spanloom_processors.core import offsets, panes, partition, traces
-from spanloom_processors.core.alerts import engine, progress
+from spanloom_processors.core.alerts import engine, progress, verdicts
 from spanloom_processors.core.offsets import SafePoint
 from spanloom_processors.worker import Worker
 from spanloom_sinks import amendments, lane, pending, rollups, writer
@@ -209,6 +209,19 @@ def _unsettled(patch: Patch) -> None:
     patch(rollups.Rollups, "_settled", lambda self, minutes: minutes)
 
 
+def _trace_clock(patch: Patch) -> None:
+    patch(engine.Engine, "resume_traces", lambda self, partition, metadata: None)
+
+
+def _own_past(patch: Patch) -> None:
+    honest = verdicts.history
+
+    def history(series: Any, group: Any, before: int) -> verdicts.History:
+        return honest(series, group, before + 30_000)
+
+    patch(verdicts, "history", history)
+
+
 def _about(*features: str) -> frozenset[str]:
     return frozenset(features)
 
@@ -239,6 +252,8 @@ MUTATIONS = {
     "a trace with two keys stays two": Mutation(_one_row_a_segment, _about("late"), 0),
     "alerts: a restart forgets the records": Mutation(_without_records, _about("kill"), 0),
     "alerts: a restart forgets which late rows were told": Mutation(_without_late, seed=132),
+    "alerts: a restart forgets the clock of llm.traces": Mutation(_trace_clock, seed=78),
+    "alerts: a window is part of the past that it is compared with": Mutation(_own_past, _about("usual"), 3),
     "alerts: nobody waits for a partition": Mutation(_without_waiting, _about("second"), 0),
     "sink: the topic id is left out of the token": Mutation(_token, _about("recreate"), 16),
     "sink: a block's boundaries are not recorded": Mutation(_no_boundaries, _about("bomb"), 0),

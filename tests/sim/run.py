@@ -15,7 +15,7 @@ from tests.sim import judge
 from tests.sim.story import Step, Story, story
 from tests.sim.world import World
 
-# A rule of each kind that a few minutes can make fire.
+# A rule of each kind. What is unusual for a group shows in stories with half an hour to learn from.
 RULES = """
 rules:
   - {name: Slow, metric: request_p95, group_by: [service], window: 20s, for: 20s, minimum: 2, above: 1s, severity: info}
@@ -24,6 +24,9 @@ rules:
   - {name: Failed, metric: errors, window: 20s, above: 2, severity: info}
   - {name: Gone, metric: spans, group_by: [service], window: 20s, absent: true, severity: info}
   - {name: Day, metric: cost, budget: {period: day, limit: $4}, severity: info}
+  - {name: Dear, metric: trace_cost, group_by: [service], window: 20s, above: $1, severity: info}
+  - {name: Blocked, metric: block_rate, group_by: [service], window: 30s, band: {p_value: 0.01}, severity: info}
+  - {name: Costly, metric: cost_per_minute, group_by: [service], window: 1m, band: {side: both}, severity: info}
 """
 
 

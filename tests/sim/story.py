@@ -18,6 +18,10 @@ FEATURES = (
 """What may happen in a story besides the ordinary; each story has some of it."""
 
 
+USUAL = 0.06
+"""Share of stories that begin with half an hour in which groups learn what is usual."""
+
+
 @dataclass(frozen=True)
 class Story:
     """What happens in a world of so many partitions."""
@@ -34,6 +38,8 @@ def story(seed: int, focus: frozenset[str] = frozenset()) -> Story:
     features = {name for name in FEATURES if rng.random() < (0.1 if name == "long" else 0.55)} | focus
     if not features & set(RARE) and rng.random() < 0.3:
         features.add(rng.choice(RARE))
+    if random.Random(f"usual {seed}").random() < USUAL:
+        features.add("usual")
     made = Made(rng, features, focus, rng.choice([1, 1, 2, 3]))
     compacting = rng.random() < 0.5
     return Story(seed, made.partitions, compacting, tuple(made.all()))
@@ -54,6 +60,9 @@ class Made:
             self.steps += [steps.Start("worker", 1), steps.Start("sink", 1)]
         if "skew" in self.features:
             self.steps.append(steps.Skew(0, rng.choice([-8_000, -900, 900, 8_000])))
+        if "usual" in self.features:
+            for _ in range(34):
+                self._usual_minute()
         messages = rng.randrange(30, 50) if "long" in self.features else rng.randrange(6, 20)
         rare = {rng.randrange(messages // 3, messages) for name in RARE if name in self.features}
         for number in range(messages):
@@ -64,6 +73,19 @@ class Made:
             if rng.random() < 0.3:
                 self._fault()
         return self.steps
+
+    def _usual_minute(self) -> None:
+        """Both services answer a few requests, most of which are not blocked; now and then something breaks."""
+        self.now += 60_000
+        self.steps.append(steps.Pass(60_000))
+        for service in ("chat", "search"):
+            partition = self.rng.randrange(self.partitions)
+            plain = {"kind": "request", "parent_id": None, "status": "ok", "block_reason": None}
+            spans = [self._span(partition) | plain for _ in range(4)] + [self._span(partition)]
+            self._send(partition, spans, service)
+        self._work()
+        if self.rng.random() < 0.1:
+            self._fault()
 
     def message(self) -> None:
         """A message comes, after a while, or something else that the broker has to say."""
@@ -84,11 +106,14 @@ class Made:
             return
         partition = rng.randrange(self.partitions)
         spans = [self._span(partition) for _ in range(rng.choice([0, 1, 2, 2, 3, 5]))]
+        self._send(partition, spans, rng.choice(["chat", "chat", "search"]))
+
+    def _send(self, partition: int, spans: list[dict[str, Any]], service: str) -> None:
         self.sequence += 1
         self.sent += 1
         batch = {
             "producer": f"p{partition}", "epoch": 1 + self.sequence % 2, "sequence": self.sequence // 2,
-            "service": rng.choice(["chat", "chat", "search"]), "environment": "test", "host": "h", "version": "1",
+            "service": service, "environment": "test", "host": "h", "version": "1",
             "sdk": "sim/1", "sent": (T0 + self.now) * 10**6, "made": self.spans, "dropped": [], "given_up": [],
             "last": False, "spans": spans,
         }  # fmt: skip

@@ -55,6 +55,21 @@ def test_a_newer_version_of_the_same_trace_does_not_fire_again() -> None:
     assert [alert["state"] for alert in found] == ["firing", "resolved"]
 
 
+def test_a_trace_that_was_named_before_hides_no_other_one() -> None:
+    found = Engine(RULES).fold_traces(*_messages((1, [("b", 1.5)]), (62, [("b", 2.5), ("c", 2.0)])))
+    assert [(alert["state"], alert["trace_ids"]) for alert in found] == [
+        ("firing", ["b"]), ("resolved", ["b"]), ("firing", ["c"])
+    ]  # fmt: skip
+
+
+def test_a_restart_goes_on_with_its_clock_though_the_brokers_was_set_back() -> None:
+    headers, traces = _messages((40, []), (10, [("b", 1.5)]))
+    live, engine = Engine(RULES), Engine(RULES)
+    assert live.fold_traces(headers[:1], traces.clear()) == []
+    engine.resume_traces(2, live.traces_metadata(2))
+    assert engine.fold_traces(headers[1:], traces) == live.fold_traces(headers[1:], traces)
+
+
 def test_on_an_idle_partition_it_resolves_as_a_message_would_resolve_it() -> None:
     live = Engine(RULES).fold_traces(*_messages((1, [("b", 1.5)]), (100, [])))
     engine = Engine(RULES)

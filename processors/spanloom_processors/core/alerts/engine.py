@@ -39,7 +39,8 @@ class Engine:
     Life: `restore` once, then `fold` every message of llm.panes from the safe offset on (from offset 0 the first time),
     `fold_traces` every message of llm.traces. What they return is to be sent to llm.alerts (key: `records.alert_key`),
     `closed_hours()` to llm.hours (key: `records.hour_key`); once both are flushed, `safe()` may be committed for
-    llm.panes (`SafePoint.offset` with `SafePoint.metadata()`) and, for llm.traces, the next offset.
+    llm.panes (`SafePoint.offset` with `SafePoint.metadata()`) and, for llm.traces, the next
+    offset with `traces_metadata`.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -107,6 +108,14 @@ class Engine:
         `headers`, `traces`: `headers` and `rows` of `splice.decode("trace_batch", messages)`, in offset order.
         """
         return self._requests.fold(headers, traces)
+
+    def resume_traces(self, partition: int, metadata: str | None) -> None:
+        """Begin on a partition of llm.traces from a commit that says `metadata`."""
+        self._requests.resume(partition, metadata)
+
+    def traces_metadata(self, partition: int) -> str:
+        """What a commit of all that was folded of a partition of llm.traces must say."""
+        return self._requests.metadata(partition)
 
     def idle_traces(self, partition: int, now_ms: int) -> list[Alert]:
         """Resolve what is due on a partition of llm.traces whose fetch sent at `now_ms` came back empty."""

@@ -2,7 +2,8 @@
 
 A request over the limit fires its group (the rule's labels, and the partition, since another worker may read the
 others) for one window; further ones in that window belong to the same alert. It resolves when the window has passed, so
-the last record is all of the state: a replay, or a newer version of the same trace, fires nothing again.
+the last record is all of the state but for the clock, which travels in the commit: a replay, or a newer version of a
+trace that the record names, fires nothing again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,8 @@ from spanloom_processors.core.alerts.rules import Above, Rule
 from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, fire, resolve
 from spanloom_processors.core.alerts.verdicts import Verdict
 from spanloom_processors.core.alerts.windows import NANO
+
+_CLOCK = "clock="
 
 
 class Requests:
@@ -30,6 +33,15 @@ class Requests:
         for alert in alerts:
             if alert["rule"] in self._rules:
                 self._states[alert["rule"], group_of(alert)] = alert
+
+    def resume(self, partition: int, metadata: str | None) -> None:
+        """Take back the clock of a partition from the metadata of the commit from where it is read."""
+        said = (metadata or "").removeprefix(_CLOCK)
+        self._clocks[partition] = int(said) if said.isdigit() else 0
+
+    def metadata(self, partition: int) -> str:
+        """What a commit of all that was folded of a partition says of its clock, for `resume`."""
+        return f"{_CLOCK}{self._clocks.get(partition, 0)}"
 
     def fold(self, headers: pl.DataFrame, traces: pl.DataFrame) -> list[Alert]:
         """Fold messages of one partition; return the transitions."""
@@ -77,7 +89,10 @@ class Requests:
 
     def _fire(self, rule: Rule, group: Group, clock: int, dear: list[dict[str, Any]]) -> Alert | None:
         state = self._states.get((rule.name, group))
-        if state and (clock < state["window_end"] or dear[0]["trace_id"] in state["trace_ids"]):
+        if state and clock < state["window_end"]:
+            return None
+        dear = [trace for trace in dear if not state or trace["trace_id"] not in state["trace_ids"]]
+        if not dear:
             return None
         assert isinstance(rule.condition, Above)
         verdict = Verdict(True, dear[0]["cost"] / NANO, rule.condition.limit)

@@ -78,6 +78,11 @@ class Alerting:
         safe = self.engine.safe()
         return Point(safe.offset, safe.metadata()) if safe else None
 
+    def overflow(self) -> dict[str, int]:
+        """What a bound of the rules moved so far, since they were restored: rows of panes."""
+        moved = self.engine.moved()
+        return {"alert_rows": moved} if moved else {}
+
     def _hours(self) -> Iterator[Outgoing]:
         for hour in self.engine.closed_hours():
             yield Outgoing(HOURS, 0, hour_key(hour), codec.encode("hour", dict(hour)))

@@ -1,6 +1,7 @@
 """From what a partition has to say to messages of llm.panes and llm.traces, none larger than its topic takes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -49,7 +50,7 @@ def panes(source: Source, emission: Emission, passed: int, sent_ns: int) -> Iter
         "partitions": source.partitions,
         "progress": emission.progress,
         "next_offset": emission.next_offset,
-        "overflow": [{"reason": reason, "spans": spans} for reason, spans in emission.overflow.items()],
+        "overflow": _moved(emission.overflow),
     }
     early = header | {"progress": passed}
     *before, (revision, rows) = _by_revision(emission.panes) or [(source.revision, emission.panes)]
@@ -68,14 +69,18 @@ def traces(source: Source, emission: Emission, sent_ns: int) -> Iterator[Outgoin
             yield Outgoing(TRACES, source.partition, None, message)
 
 
-def tick(now_ms: int) -> Outgoing:
-    """A message of llm.panes that says that time passes."""
+def tick(now_ms: int, overflow: Mapping[str, int] = MappingProxyType({})) -> Outgoing:
+    """A message of llm.panes that says that time passes, and what bounds of the alert stage moved so far."""
     header: Header = {
         "topic": "", "topic_id": "", "partition": TICK_PARTITION, "partitions": 0, "revision": 0,
         "log_clock": now_ms, "progress": now_ms, "next_offset": 0,
-        "sent": now_ms * 1_000_000, "overflow": [], "panes": [],
+        "sent": now_ms * 1_000_000, "overflow": _moved(overflow), "panes": [],
     }  # fmt: skip
     return Outgoing(PANES, 0, None, codec.encode("pane_batch", header))
+
+
+def _moved(overflow: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"reason": reason, "spans": spans} for reason, spans in overflow.items()]
 
 
 def _header(source: Source, emission: Emission, sent_ns: int) -> Header:

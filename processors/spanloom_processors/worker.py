@@ -196,7 +196,7 @@ class Worker:
     async def _tick(self, now: int) -> None:
         """Tell llm.panes that time passes, if it is this worker's, and the rules about traces what is idle."""
         assigned = self.consumer.positions()
-        outgoing = [emit.tick(now)] if PANES_TP in assigned else []
+        outgoing = [emit.tick(now, self.alerting.overflow())] if PANES_TP in assigned else []
         for tp, position in assigned.items():
             idle = self.consumer.idle_since(tp, position) if tp.topic == TRACES else None
             if idle is not None:

@@ -76,6 +76,7 @@ def test_traces_go_to_the_partition_they_came_from_and_no_trace_makes_no_message
 
 
 def test_a_tick_says_the_time_and_is_no_partition_s():
-    decoded = read([emit.tick(1_234)])
+    decoded = read([emit.tick(1_234, {"alert_rows": 7})])
     assert decoded.headers.select("partition", "log_clock", "progress").row(0) == (-1, 1_234, 1_234)
+    assert decoded.headers["overflow"].to_list() == [[{"reason": "alert_rows", "spans": 7}]]
     assert decoded.rows.is_empty()

@@ -125,7 +125,7 @@ class Topics:
                 )
             own_headers = headers.filter(pl.col("topic_id") == topic_id)
             reached = dict(own_headers.group_by("partition").agg(pl.col("next_offset").max()).iter_rows())
-            return Cluster(topic_id, logs, tuple(places), _overflow(own_headers), reached)
+            return Cluster(topic_id, logs, tuple(places), overflow(headers, topic_id), reached)
 
     def read(self, partition: int, offsets: Iterable[int]) -> Iterator[tuple[int, Message | None]]:
         """Messages of llm.spans at these offsets; None where there is nothing under one."""
@@ -244,8 +244,10 @@ def patiently(ask: Callable[[], T], patience: float = _WAIT) -> T:
             time.sleep(_PAUSE)
 
 
-def _overflow(headers: pl.DataFrame) -> dict[str, int]:
-    last = headers.sort("offset").group_by("partition").last()
+def overflow(headers: pl.DataFrame, topic_id: str) -> dict[str, int]:
+    """By bound what was moved so far: of each source partition, and of the alert stage, which ticks as partition -1."""
+    said = headers.filter((pl.col("topic_id") == topic_id) | (pl.col("partition") < 0))
+    last = said.sort("offset").group_by("partition").last()
     each = last.select("overflow").explode("overflow").drop_nulls().unnest("overflow")
     return {
         reason: spans

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from spanloom_sinks.verify.topics import patiently
+from spanloom_schemas import codec
+from spanloom_schemas.frames import splice
+from spanloom_sinks.verify.topics import overflow, patiently
 
 
 def _broker(*answers: int) -> tuple[list[int], Callable[[], str]]:
@@ -17,6 +19,20 @@ def _broker(*answers: int) -> tuple[list[int], Callable[[], str]]:
         return "answer"
 
     return asked, ask
+
+
+def _told(offset: int, topic_id: str, partition: int, **moved: int) -> tuple[int, int, bytes]:
+    header = {"topic": "llm.spans", "topic_id": topic_id, "partition": partition, "partitions": 2, "revision": 1}
+    header |= dict.fromkeys(("log_clock", "progress", "next_offset", "sent"), 0) | {"panes": []}
+    header["overflow"] = [{"reason": reason, "spans": spans} for reason, spans in moved.items()]
+    return offset, 0, codec.encode("pane_batch", header)
+
+
+def test_what_overflowed_is_the_last_word_of_each_partition_and_of_the_alert_stage() -> None:
+    told = [_told(0, "now", 0, pane_keys=1), _told(1, "now", 0, pane_keys=5), _told(2, "now", 1, pane_keys=2)]
+    told += [_told(3, "before", 0, pane_keys=50), _told(4, "", -1, alert_rows=7), _told(5, "", -1, alert_rows=8)]
+    headers = splice.decode("pane_batch", told).headers
+    assert overflow(headers, "now") == {"alert_rows": 8, "pane_keys": 7}
 
 
 @pytest.mark.parametrize("code", [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS])

@@ -145,10 +145,12 @@ def test_any_batches_splice_to_what_fastavro_reads(name: str, draw: st.DataObjec
 
 
 @pytest.mark.parametrize("name", BATCHES)
-@settings(LENIENT, max_examples=10, derandomize=True)  # by chance a message was once read in two ways: not found again
+@settings(LENIENT, max_examples=10)
 @given(chance=st.randoms(use_true_random=False))
 def test_broken_messages_die_alone_and_for_the_reason_the_codec_gives(name: str, chance: random.Random) -> None:
-    """One leniency: polars takes every branch of a union but the first for "not null", fastavro counts them.
+    """Two leniencies: polars takes every branch of a union but the first for "not null", where fastavro counts them,
+    from the end if need be; and a boolean that is neither 0 nor 1 is false for one and true for the other. So a message
+    that one of them refuses, or that nobody writes so, may be read in two ways.
 
     So that a replay in other company gives the same verdict, it must not depend on the company.
     """
@@ -159,7 +161,7 @@ def test_broken_messages_die_alone_and_for_the_reason_the_codec_gives(name: str,
         expected = oracle(name, values[offset])
         if comparable(found) != comparable(expected):
             assert isinstance(found, dict)
-            assert isinstance(expected, str)
+            assert isinstance(expected, str) or codec.encode(name, expected) != values[offset]
             assert comparable(found) == comparable(verdicts(name, [values[offset]])[0])
 
 

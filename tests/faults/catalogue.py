@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from tests.faults import crashes, inputs, pauses, resources, topology
@@ -61,6 +62,10 @@ FAULTS = (
     Fault("41-42", "hot-key", inputs.hot_key),
     Fault("bounds", "engine-away", inputs.engine_away),
     Fault("bounds", "broker-away", inputs.broker_away),
+    Fault("bounds", "million-spans", partial(inputs.trace_bomb, count=1_000_000)),
+    Fault("bounds", "million-names", partial(inputs.cardinality_bomb, count=1_000_000)),
+    Fault("bounds", "engine-away-10m", partial(inputs.engine_away, seconds=600, megabytes=500)),
+    Fault("bounds", "broker-away-10m", partial(inputs.broker_away, seconds=600)),
     Fault("43", "rebalances", topology.rebalances),
     Fault("44", "more-partitions", topology.more_partitions),
     Fault("45", "topic-made-anew", topology.made_anew),

@@ -12,6 +12,8 @@ from spanloom_schemas.frames.layout import varint
 
 SERVICE = "stranger"
 """The service that the valid ones say they are."""
+CALL = {"provider": "openai", "request_model": "gpt-4o", "usage": "measured", "cached": False, "finish_reasons": []}
+"""A call of a model, as far as the schema wants it."""
 _numbers = itertools.count(1)
 
 
@@ -63,8 +65,7 @@ def _is_read(value: bytes) -> bool:
 def odd(now_ns: int) -> list[bytes]:
     """Valid messages: 32, 39, duplicates within one, and times that no clock of ours says."""
     most, hour = 2**63 - 1, 3600 * 10**9
-    tokens = {"provider": "openai", "request_model": "gpt-4o", "usage": "measured", "cached": False}
-    tokens |= {"finish_reasons": [], "time_to_first_token": -most}
+    tokens = CALL | {"time_to_first_token": -most}
     scores = [{"name": "s" * 1000, "value": value} for value in (float("inf"), -0.0, 1e308, 0.25)]
     twin = span(now_ns)
     return [

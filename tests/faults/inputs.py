@@ -90,7 +90,13 @@ def cardinality_bomb(stage: Stage, rnd: random.Random, count: int = 40_000) -> N
         for at in range(0, count, 1000):
             now = time.time_ns()
             spans = [
-                hostile.span(now, context={"tenant": f"tenant {n}"}, scores=[{"name": f"score {n}", "value": 1.0}])
+                hostile.span(
+                    now,
+                    kind="llm",
+                    llm=hostile.CALL | {"request_model": f"model {n}"},
+                    context={"tenant": f"tenant {n}"},
+                    scores=[{"name": f"score {n}", "value": 1.0}],
+                )
                 for n in range(at, at + 1000)
             ]
             send(stage, [hostile.batch(spans)])

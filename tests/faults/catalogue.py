@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from tests.faults import crashes, inputs, pauses, resources, topology
+from tests.faults import crashes, inputs, paging, pauses, resources, topology
 from tests.faults.stage import Stage
 
 
@@ -70,4 +70,8 @@ FAULTS = (
     Fault("44", "more-partitions", topology.more_partitions),
     Fault("45", "topic-made-anew", topology.made_anew),
     Fault("46", "past-retention", topology.past_retention),
+    Fault("49", "pager-away", paging.pager_away),
+    Fault("50", "pager-unwell", paging.pager_unwell),
+    Fault("52", "silences", paging.silences),
+    Fault("53", "pager-anew", paging.pager_anew),
 )

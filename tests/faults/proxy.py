@@ -1,4 +1,6 @@
-"""A TCP proxy with faults: late, slow, refusing, silent (packets vanish, connections stay), or resetting."""
+"""A TCP proxy with faults: late, slow, refusing, silent (packets vanish, connections stay), resetting, or answering
+itself.
+"""
 
 import asyncio
 import socket
@@ -17,6 +19,8 @@ class Proxy:
         self.bytes_a_second: float | None = None
         self.refusing = False
         self.silent = False
+        self.answer: bytes | None = None
+        """said to whoever asks, instead of what the other side would say; the connection ends then"""
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         listener = socket.create_server(("127.0.0.1", 0))
@@ -26,6 +30,7 @@ class Proxy:
 
     def heal(self) -> None:
         self.latency_s, self.bytes_a_second, self.refusing, self.silent = 0.0, None, False, False
+        self.answer = None
 
     def refuse(self) -> None:
         """Cut all connections and take no new one."""
@@ -62,6 +67,10 @@ class Proxy:
         self._writers.add(writer)
         try:
             if self.refusing:
+                return
+            if self.answer is not None:
+                await reader.read(CHUNK)
+                writer.write(self.answer)
                 return
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to)
             self._writers.add(far_writer)

@@ -70,6 +70,9 @@ class Load:
         assert self._process.returncode == 0, Path(self._log.name).read_text()
         return Account(self.service, **json.loads(self._account.read_text()))
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
@@ -80,10 +83,10 @@ class Stage:
     """A running line and what a fault may do to it."""
 
     def __init__(
-        self, folder: Path, environment: dict[str, str], children: Children, proxies: tuple[Proxy, Proxy], paged: Pager
+        self, folder: Path, environment: dict[str, str], children: Children, proxies: Sequence[Proxy], paged: Pager
     ) -> None:
         self.folder, self.environment, self.children = folder, environment, children
-        self.broker, self.engine = proxies
+        self.broker, self.engine, self.paging = proxies
         self.pager = paged
         self.clickhouse = f"http://127.0.0.1:{self.engine.to}"
         self.loads: list[Load] = []
@@ -176,18 +179,19 @@ def staged(
         **settings,
     }
     with pager.running() as (paged, url), ExitStack() as proxies, Children(folder / "logs", report) as children:
-        environment["SPANLOOM_ALERTMANAGER_URL"] = url
         broker, engine = _behind_proxies(folder, children, proxies)
+        paging = proxies.enter_context(closing(Proxy(int(url.rpartition(":")[2]))))
+        environment["SPANLOOM_ALERTMANAGER_URL"] = f"http://127.0.0.1:{paging.port}"
         environment["SPANLOOM_KAFKA_BOOTSTRAP"] = f"127.0.0.1:{broker.port}"
         environment["SPANLOOM_CLICKHOUSE_URL"] = f"http://127.0.0.1:{engine.port}"
         line = Line.start(read(StackSettings, environment), environment, children, report)
-        stage = Stage(folder, line.environment, children, (broker, engine), paged)
+        stage = Stage(folder, line.environment, children, (broker, engine, paging), paged)
         try:
             yield stage
         finally:
             for load in stage.loads:
                 load.kill()
-            for proxy in (broker, engine):
+            for proxy in (broker, engine, paging):
                 proxy.heal()
 
 

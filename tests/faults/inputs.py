@@ -14,7 +14,7 @@ from spanloom_schemas import topics
 
 from tests.faults import hostile
 from tests.faults.pauses import resident
-from tests.faults.stage import WORKERS, Stage
+from tests.faults.stage import ALIVE_S, WORKERS, Stage
 
 TOPIC = "llm.spans"
 PARTITIONS = topics.load()[TOPIC].partitions
@@ -72,7 +72,7 @@ def out_of_order(stage: Stage, rnd: random.Random, count: int = 2_000) -> None:
 def trace_bomb(stage: Stage, rnd: random.Random, count: int = 120_000) -> None:
     """38: one trace of very many spans, each the child of the one before."""
     trace = f"bomb-{rnd.random()}"
-    with Watch(stage):
+    with Watch(stage, ALIVE_S + count / 2_000):
         for at in range(0, count, 1000):
             now = time.time_ns()
             spans = [
@@ -86,7 +86,7 @@ def trace_bomb(stage: Stage, rnd: random.Random, count: int = 120_000) -> None:
 
 def cardinality_bomb(stage: Stage, rnd: random.Random, count: int = 40_000) -> None:
     """40: as many tenants and models as spans; what is too much is `other`, and counted."""
-    with Watch(stage):
+    with Watch(stage, ALIVE_S + count / 2_000):
         for at in range(0, count, 1000):
             now = time.time_ns()
             spans = [
@@ -135,10 +135,10 @@ def broker_away(stage: Stage, rnd: random.Random, seconds: float = 40) -> None:
 
 
 class Watch:
-    """That no process ends meanwhile, and that none has grown."""
+    """That no process ends meanwhile, that the line is live `seconds` later, and that none has grown."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, stage: Stage, seconds: float = ALIVE_S) -> None:
+        self.stage, self.seconds = stage, seconds
         stage.strangers.add(hostile.SERVICE)
 
     def __enter__(self) -> "Watch":
@@ -151,7 +151,7 @@ class Watch:
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if error is not None:
             return
-        self.stage.live_again()
+        self.stage.live_again(self.seconds)
         assert self.stage.children.pids() == self.pids, "a process ended"
         for name in WORKERS:
             grown = resident(self.stage, name) - self.memory[name]

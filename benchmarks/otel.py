@@ -1,20 +1,15 @@
 """What a span of OpenTelemetry's SDK costs a service: alone, with our processor, and with the SDK's own OTLP exporter.
 
 The load of `producer`, made by the SDK's API: a chat request of eight spans. Each way runs in a process of its own;
-Kafka and the OTLP receiver are other processes. CPU is all time of the process, less what the same load takes without
-spans, delivery included.
+Kafka and the OTLP receiver are other processes.
 """
 
-import gc
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import perf_counter_ns, process_time_ns, sleep
+from functools import partial
+from time import perf_counter_ns
 
-import producer
+import load
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, Tracer
@@ -40,57 +35,31 @@ ANSWER = {
     "gen_ai.usage.reasoning.output_tokens": 64,
 }
 STEPS = [
-    (name, CALL if kind == "llm" else {"gen_ai.tool.name": "clock"} if kind == "tool" else None, ANSWER)
-    for name, kind, _, _ in producer.STEPS
+    *((name, None) for name in ("search", "rerank", "build prompt")),
+    ("chat gpt-4o", CALL),
+    ("check answer", None),
+    ("look up", {"gen_ai.tool.name": "calculator"}),
+    ("format", None),
 ]
-
-
-class Receiver(BaseHTTPRequestHandler):
-    """Takes whatever is posted."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        """Answer success."""
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-type", "application/x-protobuf")
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 def request(tracer: Tracer, times: list[int]) -> None:
     """Make one request's spans; note what each took the caller."""
-    producer.host()
+    load.host()
     begun = perf_counter_ns()
     root = tracer.start_as_current_span("POST /chat", kind=SpanKind.SERVER, attributes=ROOT)
     root.__enter__()
     own = perf_counter_ns() - begun
-    for name, attributes, answer in STEPS:
+    for name, attributes in STEPS:
         begun = perf_counter_ns()
         with tracer.start_as_current_span(name, attributes=attributes) as span:
             if attributes is CALL:
-                span.set_attributes(answer)
+                span.set_attributes(ANSWER)
         times.append(perf_counter_ns() - begun)
-        producer.host()
+        load.host()
     begun = perf_counter_ns()
     root.__exit__(None, None, None)
     times.append(own + perf_counter_ns() - begun)
-
-
-def cpu(load: Callable[[list[int]], None], flush: Callable[[], object]) -> tuple[list[int], float]:
-    """Run a load at its pace; return the caller's times and the CPU nanoseconds, delivery included."""
-    times: list[int] = []
-    gc.collect()
-    begun = process_time_ns()
-    for _ in range(producer.REQUESTS):
-        load(times)
-        sleep(producer.PAUSE)
-    flush()
-    return times, process_time_ns() - begun
 
 
 def measure(way: str, target: str) -> None:
@@ -108,45 +77,21 @@ def measure(way: str, target: str) -> None:
 
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{target}/v1/traces")))
     tracer = provider.get_tracer("benchmark")
-    for _ in range(50):
-        request(tracer, [])
-    provider.force_flush()
-    _, beside = cpu(producer.idle, provider.force_flush)
-    times, spent = cpu(lambda times: request(tracer, times), provider.force_flush)
-    print(f"otel.{way}_caller_p50 {statistics.median(times) / 1000:.1f} us")
-    print(f"otel.{way}_caller_p99 {statistics.quantiles(times, n=100)[98] / 1000:.1f} us")
-    print(f"otel.{way}_cpu {(spent - beside) / len(times) / 1000:.1f} us", flush=True)
-
-
-@contextmanager
-def receiver() -> Iterator[str]:
-    """Run a receiver in a process of its own; give its address."""
-    with subprocess.Popen([sys.executable, __file__, "receive"], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        yield f"http://127.0.0.1:{child.stdout.readline().strip()}"
-        child.terminate()
+    load.measure(f"otel.{way}_", partial(request, tracer), provider.force_flush)
 
 
 def main(arguments: list[str]) -> int:
-    """Measure all ways, or do what a child process is for."""
-    if arguments == ["receive"]:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-        print(server.server_port, flush=True)
-        server.serve_forever()
-    elif arguments:
+    """Measure all ways, or the one that a child process is for."""
+    if arguments:
         measure(*arguments)
-    else:
-        from spanloom import topics_command
-        from spanloom_schemas.settings import KafkaSettings
+        return 0
+    from producer import broker
+    from receiver import receiver
 
-        with producer.broker() as kafka, receiver() as url:
-            topics_command.apply(KafkaSettings(kafka_bootstrap=kafka))
-            targets = {"sdk": "", "spanloom": kafka, "otlp": url}
-            codes = [
-                subprocess.run([sys.executable, __file__, way, targets[way]], check=False).returncode for way in WAYS
-            ]
-        return max(codes)
-    return 0
+    with broker() as kafka, receiver() as url:
+        targets = {"sdk": "", "spanloom": kafka, "otlp": url}
+        codes = [subprocess.run([sys.executable, __file__, way, targets[way]], check=False).returncode for way in WAYS]
+    return max(codes)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ finalizers.
 When it fills up, spans lose what matters least: from three quarters on their payloads, from seven eighths on their
 events, and where there is no room they are refused. What a span lost is said by its attribute `spanloom.shed`.
 
-Room is counted in units of 1 KiB. A span of n units is put in as itself and n-1 blanks in one atomic `extend`, so the
-length of the deque *is* the number of bytes held, rounded up, and nobody has to keep a sum that threads could corrupt.
+Room is counted in units of 1 KiB. A span of n units is put in as itself and n-1 blanks behind it, so the length of the
+deque *is* the number of bytes held, rounded up, and nobody has to keep a sum that threads could corrupt.
 Several threads that find the last room at the same moment may all take it: the bound is exceeded by at most one span a
 thread.
 """
@@ -115,10 +115,9 @@ class Buffer:
                 return False
             if isinstance(span, tuple) and span[0].receipt is None:  # who waits for word of a span can send it again
                 span, size = lightened(span, size, len(self._entries) >= self._room * 7 // 8)
-        if size <= UNIT:
-            self._entries.append(span)
-        else:
-            self._entries.extend((span, *repeat(None, size // UNIT)))
+        self._entries.append(span)
+        if size > UNIT:
+            self._entries.extend(repeat(None, size // UNIT))
         return True
 
     def take(self) -> Ended | Late | None:

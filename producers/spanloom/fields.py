@@ -90,8 +90,11 @@ def scores(value: object) -> dict[str, float] | None:
 
 def tokens(segments: object) -> dict[str, object]:
     """Return field → count of a mapping from segments of a prompt to their tokens; nothing for what is none."""
-    found = _pairs(segments) or []
-    return {_SEGMENT_FIELDS.get(key) or f"{text(key)}_tokens": count for key, count in found if type(count) is int}
+    found: dict[str, object] = {}
+    for key, count in _pairs(segments) or ():
+        if type(count) is int:
+            found[_SEGMENT_FIELDS.get(key) or f"{text(key)}_tokens"] = count
+    return found
 
 
 _SEGMENT_FIELDS: dict[object, str] = {segment: f"{segment}_tokens" for segment in SEGMENTS}
@@ -99,7 +102,7 @@ _SEGMENT_FIELDS: dict[object, str] = {segment: f"{segment}_tokens" for segment i
 
 def _pairs(value: object) -> list[tuple[object, object]] | None:
     try:
-        return list(islice(cast(Mapping[object, object], value).items(), MANY))
+        return list(islice(value.items(), MANY))  # type: ignore[attr-defined]
     except Exception:
         return None
 
@@ -122,31 +125,33 @@ def held(value: object) -> tuple[list[Document] | None, int]:
 
     The cheap half of the work, for the host's thread.
     """
-    found: list[Document] = []
-    size = 0
     try:
-        for item in islice(cast(Iterable[Document], value), DOCUMENTS):
+        found: list[Document] = list(islice(value, DOCUMENTS))  # type: ignore[call-overload]
+        size = 160 * len(found)
+        for place, item in enumerate(found):
             if type(item) is tuple and type(item[0]) is str:
                 size += len(item[0])
             elif type(item) is str:
                 size += len(item)
             else:
-                item = _document(item) or ""
-                size += len(item[0]) if item else 0
-            found.append(item)
+                found[place] = said = _document(item) or ""
+                size += len(said[0]) if said else 0
     except Exception:
         return None, 0
-    return found, size + 160 * len(found)
+    return found, size
 
 
 def _document(item: Document) -> tuple[str, float | None, bool] | None:
-    if isinstance(item, Mapping):
-        item = (item.get("id"), item.get("score"), item.get("cited", False))
-    elif isinstance(item, str):
-        item = (item,)
-    name, score, cited = (*item, None, None)[:3]
-    said = text(name)
-    return None if not said else (said, None if score is None else number(score), bool(cited))
+    if type(item) is not tuple:
+        if isinstance(item, Mapping):
+            item = (item.get("id"), item.get("score"), item.get("cited", False))
+        elif isinstance(item, str):
+            item = (item,)
+    name, score, cited = item if len(item) == 3 else (*item, None, None)[:3]
+    said = name if type(name) is str and len(name) <= SHORT else text(name)
+    if type(score) is not float or not isfinite(score):
+        score = None if score is None else number(score)
+    return (said, score, bool(cited)) if said else None
 
 
 def _one_of(symbols: tuple[str, ...]) -> Callable[[object], str | None]:

@@ -174,8 +174,8 @@ class Sender:
         )
         while True:
             call = self._next_call()
-            self._round(kafka)
             if call is None:
+                self._round(kafka)
                 continue
             call.arrived = self._goodbye(kafka, call.until) if call.last else self._finish(kafka, call.until)
             call.done.set()
@@ -189,21 +189,24 @@ class Sender:
         except Empty:
             return None
 
-    def _round(self, kafka: Producer) -> None:
-        """Take from the buffer, send, and hear what became of earlier messages."""
+    def _round(self, kafka: Producer, end: float | None = None) -> None:
+        """Take from the buffer, send, and hear what became of earlier messages; `end`: the host ends, by then."""
         kafka.poll(0)
         self._count_refusals()
         if self._ready(kafka):
             if self._said is None:  # sequence 0, the hello
                 self._send(kafka, self._own(), Batch())
-            self._drain(kafka, monotonic() + LINGER)
+            self._drain(kafka, end or monotonic() + LINGER, gently=end is None)
             self._send_all(kafka)
             if self._said != self._news():
                 self._send(kafka, self._own(), Batch())
         kafka.poll(0)
 
-    def _drain(self, kafka: Producer, until: float) -> None:
-        """Encode what waits, up to a probe, the bound of what may be under way, or the time."""
+    def _drain(self, kafka: Producer, until: float, gently: bool) -> None:
+        """Encode what waits, up to a probe, the bound of what may be under way, or the time.
+
+        Gently: the host's threads come first, unless the buffer fills up.
+        """
         most = BATCH_SPANS if self._backoff else sys.maxsize
         taken = 0
         while taken < most and (ended := self._buffer.take()) is not None:
@@ -212,8 +215,8 @@ class Sender:
             if taken % SLICE == 0:
                 if monotonic() > until or self._ledger.bytes_under_way > UNDER_WAY_BYTES:
                     return
-                if len(self._buffer) * UNIT < self._settings.buffer_bytes // 8:
-                    sleep(0.00005)  # lets go of the GIL: the host's threads come first, unless the buffer fills up
+                if gently and len(self._buffer) * UNIT < self._settings.buffer_bytes // 8:
+                    sleep(0.00005)  # lets go of the GIL
 
     def _encode(self, kafka: Producer, entry: Ended | Late) -> None:
         self._ledger.popped += 1
@@ -338,13 +341,15 @@ class Sender:
         self._learn_pause = min(5.0, 2 * self._learn_pause) or 0.5
         self._learn_at = monotonic() + self._learn_pause
 
-    def _finish(self, kafka: Producer, until: float) -> bool:
+    def _finish(self, kafka: Producer, until: float, last: bool = False) -> bool:
         """Send what waits and hear of all that is under way, until `until`."""
         while True:
-            self._round(kafka)
+            self._round(kafka, until if last else None)
             waiting = len(self._buffer) > 0
             if monotonic() >= until or not (waiting or self._ledger.under_way):
                 return not (waiting or self._ledger.under_way or self._ledger.lost.total())
+            if waiting and self._ready(kafka):
+                continue
             if self._ledger.under_way:
                 kafka.flush(max(0.0, min(LINGER, until - monotonic())))
             else:
@@ -356,7 +361,7 @@ class Sender:
         if not self._partitions:
             self._learn(kafka)
         if self._partitions:
-            self._finish(kafka, until - 0.4)
+            self._finish(kafka, until - 0.4, last=True)
         reason = "shutdown" if self._partitions else "unreachable"
         while (entry := self._buffer.take()) is not None:
             self._ledger.popped += 1

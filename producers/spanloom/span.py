@@ -15,7 +15,7 @@ from spanloom.buffer import Events, Links, Texts
 from spanloom.fields import COMPOUND, FACTS, LONG, MANY, SHORT, Document, integer, number, text
 from spanloom.payloads import Payload
 from spanloom.secrecy import User, pseudonym
-from spanloom.trace import Trace, begin
+from spanloom.trace import Facts, Trace, begin
 
 _SIZE = 768
 """Bytes of a span about which nothing is said."""
@@ -58,7 +58,7 @@ class Span:
             if type(above) is Remote:
                 ids.awake()
                 self._remote = above.number is not None
-        self.number: int = ids.span_id()
+        self.number: int = ids.bits(64) or 1
         self.name = name
         self.kind = kind
         self._detail: dict[str, object] = {}
@@ -138,7 +138,10 @@ class Span:
     ) -> None:
         if self._token is not None:
             leave(self._token)
-        self.close(error)
+        if error is None:
+            self.end()
+        else:
+            self.close(error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -157,8 +160,9 @@ class Span:
         try:
             for key, value in attributes.items():
                 if key in FACTS:
-                    facts = facts or {}
-                    facts[FACTS[key]] = value
+                    if facts is None:
+                        facts = self.trace.facts.copy()
+                    _learn(facts, FACTS[key], value)
                     continue
                 kind = type(value)
                 if kind is str:
@@ -173,8 +177,8 @@ class Span:
         except Exception:  # a mapping of the host's own making may raise anything
             process.complain("attributes= is no mapping of names to values", type(attributes).__name__)
         self._size += size
-        if facts:
-            self._learn(facts)
+        if facts is not None:
+            self._know(facts)
 
     def set_attribute(self, key: str, value: object) -> None:
         """Say one thing more by name, as `set_attributes` does."""
@@ -194,7 +198,7 @@ class Span:
         prompt_version: str | None = None,
     ) -> None:
         """Say who and what the span is for; spans started below it from now on inherit it. The user is hashed."""
-        self._learn(
+        self._learn_all(
             {
                 "request_id": request_id,
                 "session_id": session_id,
@@ -208,14 +212,13 @@ class Span:
             }
         )
 
-    def _learn(self, given: Mapping[str, object]) -> None:
+    def _learn_all(self, given: Mapping[str, object]) -> None:
         facts = self.trace.facts.copy()
-        for key, value in given.items():
-            if type(value) is not str or len(value) > SHORT:
-                value = text(value)
-                if value is None:
-                    continue
-            facts[key] = User(value) if key == "user" else value
+        for name, value in given.items():
+            _learn(facts, name, value)
+        self._know(facts)
+
+    def _know(self, facts: Facts) -> None:
         self.trace = self.trace.knowing(facts)
         self._size += _ENTRY * len(facts)
 
@@ -285,7 +288,7 @@ class Span:
         context did not fit and was cut.
         """
         if id is not None or version is not None:
-            self._learn({"prompt_id": id, "prompt_version": version})
+            self._learn_all({"prompt_id": id, "prompt_version": version})
         if truncated is not None:
             self._note("context_truncated", truncated)
         if segments is not None:
@@ -304,14 +307,19 @@ class Span:
             return
         self._detail["documents"] = found
         self._size += size
-        if isinstance(documents, Sized):  # an iterator does not know how many there were
-            self._cut += max(0, len(documents) - fields.DOCUMENTS)
+        if len(found) == fields.DOCUMENTS and isinstance(documents, Sized):  # an iterator does not know how many it had
+            self._cut += len(documents) - fields.DOCUMENTS
         if k is not None:
             self._detail["retriever_k"] = k
 
     def set_finish_reasons(self, *reasons: str) -> None:
         """Say why the model stopped, one word a choice (stop, length, content_filter, tool_call, error)."""
-        self._note("finish_reasons", fields.texts(reasons))
+        for reason in reasons:
+            if type(reason) is not str:
+                reasons = fields.texts(reasons) or ()
+                break
+        self._detail["finish_reasons"] = reasons
+        self._size += _ENTRY + sum(map(len, reasons))
 
     def set_tool(self, name: str) -> None:
         """Say which tool was called."""
@@ -410,6 +418,12 @@ class Span:
             self._detail.setdefault("error_type", "cancelled")
         elif not (isinstance(error, SystemExit) and not error.code):
             self.record_error(error)
+
+
+def _learn(facts: Facts, name: str, value: object) -> None:
+    said = value if type(value) is str and len(value) <= SHORT else text(value)
+    if said is not None:
+        facts[name] = User(said) if name == "user" else said
 
 
 _current: ContextVar[Span | None] = ContextVar("spanloom.span", default=None)

@@ -195,20 +195,25 @@ def staged(
                 proxy.heal()
 
 
-def _behind_proxies(folder: Path, children: Children, proxies: ExitStack) -> tuple[Proxy, Proxy]:
-    """Start broker and engine, each with a proxy before it; the broker advertises its proxy's port as its own."""
+def broker_behind_a_proxy(data: Path) -> tuple[services.Service, Proxy]:
+    """A broker that advertises a proxy's port as its own, and the proxy."""
     installation = kafka.install(StackSettings().cache)
-    properties = kafka.prepare(installation, folder / "kafka", port=0)
+    properties = kafka.prepare(installation, data, port=0)
     host, _, port = kafka.bootstrap(properties).rpartition(":")
-    before = proxies.enter_context(closing(Proxy(int(port))))
+    before = Proxy(int(port))
     text = properties.read_text()
     own = f"advertised.listeners=PLAINTEXT://{host}:"
     assert f"{own}{port}\n" in text
     properties.write_text(text.replace(f"{own}{port}\n", f"{own}{before.port}\n"))
     bootstrap = f"{host}:{before.port}"
-    broker = services.Service(
-        "kafka", kafka.command(installation, properties), lambda log: net.kafka_answers(bootstrap)
-    )
+    command = kafka.command(installation, properties)
+    return services.Service("kafka", command, lambda log: net.kafka_answers(bootstrap)), before
+
+
+def _behind_proxies(folder: Path, children: Children, proxies: ExitStack) -> tuple[Proxy, Proxy]:
+    """Start broker and engine, each with a proxy before it."""
+    broker, before = broker_behind_a_proxy(folder / "kafka")
+    proxies.enter_context(closing(before))
     engine, url = services.engine(folder / "clickhouse", port=0)
     children.start(broker, engine)
     return before, proxies.enter_context(closing(Proxy(int(url.rpartition(":")[2]))))

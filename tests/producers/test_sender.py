@@ -150,6 +150,25 @@ def test_a_flush_after_the_end_returns_at_once() -> None:
     assert sender.shutdown(60) is False
 
 
+def test_at_the_end_of_the_host_nothing_gives_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, buffer, slept = Broker([]), Buffer(16 * 1024 * 1024), []
+    monkeypatch.setattr(module, "sleep", slept.append)
+    for number in range(10_000):
+        buffer.put(ended(number), 500)
+    buffer.close("shutdown")
+
+    def connect(_: object) -> Broker:
+        while sender._calls.empty():  # until it was told to end
+            pass
+        return broker
+
+    sender = Sender(buffer, ProducerSettings(), epoch=9, connect=connect)  # type: ignore[arg-type]
+    Thread(target=sender.run, daemon=True).start()
+    assert sender.shutdown(30)
+    assert slept == []
+    assert headers(broker)[-1]["made"] == 10_000
+
+
 FATES = st.lists(st.sampled_from([None, None, TIMED_OUT, KafkaError._TRANSPORT, KafkaError.TOPIC_AUTHORIZATION_FAILED]))
 
 

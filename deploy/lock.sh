@@ -8,7 +8,7 @@ members="spanloom spanloom-schemas spanloom-processors spanloom-sinks spanloom-v
 # shellcheck disable=SC2046
 compile $(printf -- '--no-emit-package %s ' $members) pyproject.toml --group dev --group examples --output-file requirements.lock >/dev/null
 echo uv | compile - --output-file uv.requirements.lock >/dev/null
-for lock in tests/compat/*/lock.sh; do sh "$lock"; done
+for lock in tests/compat/*/lock.sh examples/*/lock.sh; do sh "$lock"; done
 
 # What the first `make` says it will download, measured here.
 wheels=$(mktemp -d)

@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`. Only Python ≥ 3.11 (with venv), make and the package registries are assumed.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-compat check sim soak bench boards lock
+.PHONY: help demo demo-otlp up test test-compat check sim soak bench boards lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,6 +12,9 @@ help: ## Say what can be made
 
 demo: $(READY) ## Start the whole line with an example service, raise three incidents, check every number
 	@$(BIN)/spanloom demo
+
+demo-otlp: $(READY) ## The same by OTLP: an application that knows OpenTelemetry alone, through the gateway
+	@$(BIN)/spanloom demo --otlp "$$(sh examples/otel_service/environment.sh)"
 
 up: $(READY) ## Keep the line running for your own services
 	@$(BIN)/spanloom up

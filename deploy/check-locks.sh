@@ -9,7 +9,7 @@ for lock in $(git ls-files '*.lock' 2>/dev/null || ls ./*.lock); do
         status=1
     fi
 done
-for lock in requirements.lock uv.requirements.lock benchmarks/*.lock tests/compat/*/*.lock; do
+for lock in requirements.lock uv.requirements.lock benchmarks/*.lock tests/compat/*/*.lock examples/*/*.lock; do
     if ! awk '/^[a-zA-Z0-9]/ { if (name && !hashed) { print name; bad = 1 } name = $1; hashed = 0 } /--hash=sha256:/ { hashed = 1 } END { if (name && !hashed) { print name; bad = 1 } exit bad }' "$lock"; then
         echo "spanloom: $lock has packages without a hash (above): lock again with 'make lock'" >&2
         status=1

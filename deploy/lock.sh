@@ -9,7 +9,7 @@ members="spanloom spanloom-schemas spanloom-processors spanloom-sinks spanloom-v
 compile $(printf -- '--no-emit-package %s ' $members) pyproject.toml --group dev --group examples --output-file requirements.lock >/dev/null
 echo uv | compile - --output-file uv.requirements.lock >/dev/null
 compile --constraint requirements.lock benchmarks/langfuse.in --output-file benchmarks/langfuse.lock >/dev/null
-for lock in tests/compat/*/lock.sh; do sh "$lock"; done
+for lock in tests/compat/*/lock.sh examples/*/lock.sh; do sh "$lock"; done
 
 # What the first `make` says it will download, measured here.
 wheels=$(mktemp -d)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
+from spanloom.gateway.metrics import Metrics as GatewayMetrics
 from spanloom.probe.metrics import Metrics as ProbeMetrics
 from spanloom_processors.metrics import Metrics as ProcessorMetrics
 from spanloom_schemas.settings import ENTRY_POINTS, variables
@@ -35,5 +36,5 @@ def scraped_as(family: Metric) -> str:
 
 def test_every_metric_is_documented_and_no_other() -> None:
     documented = re.findall(r"^\| `(\w+)`", (DOCS / "metrics.md").read_text(), re.MULTILINE)
-    exporting = (ProcessorMetrics(), SinkMetrics(), ProbeMetrics())
+    exporting = (ProcessorMetrics(), SinkMetrics(), ProbeMetrics(), GatewayMetrics())
     assert sorted(documented) == sorted({name for metrics in exporting for name in exposed(metrics.registry)})

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from spanloom.gateway.keys import load
 from spanloom_schemas.settings import variables
 from spanloom_stack import jars
 
@@ -89,8 +90,14 @@ def test_every_setting_given_to_a_spanloom_service_is_one(services: dict[str, An
 def test_every_command_is_a_subcommand(services: dict[str, Any]) -> None:
     commands = {point.name for point in entry_points(group="spanloom.commands")}
     ran = set(re.findall(r"\bspanloom\W+(\w+)", str([service.get("command") for service in services.values()])))
-    assert ran == {"processor", "sink", "migrate", "topics"}
+    assert ran == {"processor", "sink", "gateway", "migrate", "topics"}
     assert ran <= commands
+
+
+def test_the_gateway_s_key_is_the_one_that_the_documents_name() -> None:
+    keys = load(str(FILES / "gateway/keys.yaml"))
+    assert keys.needed
+    assert keys.find("spanloom") is not None
 
 
 def test_what_is_scraped_is_a_service_that_exposes_the_port(services: dict[str, Any]) -> None:

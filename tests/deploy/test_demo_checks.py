@@ -141,6 +141,24 @@ def test_a_check_fails_when_a_row_disagrees(client, table, row, check, said):
 
 
 @pytest.mark.parametrize(
+    ("done", "holds", "said"),
+    [
+        ({"answered": 2, "blocked": 1, "rated": 1}, True, "4 requests made (2 answered, 1 blocked, 1 rated), 4 stored"),
+        ({"answered": 5}, False, "5 requests made (5 answered), 4 stored"),
+        ({"answered": 3}, False, "3 requests made (3 answered), 4 stored"),
+        ({}, False, "0 requests made (none)"),
+    ],
+)
+def test_what_people_asked_must_be_stored(client, tmp_path, done, holds, said):
+    rows = [row | {"service": "rag-chat", "span_id": f"q{n}"} for n, row in enumerate(spans()[:4])]
+    insert(client, "spans", rows)
+    verdict = checks.asked(client, Load(tmp_path / "log", done=done))
+    client.command("TRUNCATE TABLE spans")
+    insert(client, "spans", spans())
+    assert (verdict.holds, said in verdict.text) == (holds, True), verdict.text
+
+
+@pytest.mark.parametrize(
     ("begun", "posted_at", "trace_ids", "holds", "said"),
     [
         (1010, 1030, "t0,t1", True, "5.0 s after its window ended, 20 s into the incident, with 2 traces"),
@@ -165,7 +183,7 @@ def test_a_page_must_be_about_its_incident_and_carry_a_trace(
 def test_an_incident_without_a_page_fails(client, store, tmp_path):
     load = Load(tmp_path / "log", begun={INCIDENTS[0].name: 1.0})
     assert not checks.page(client, INCIDENTS[0], load, Pager()).holds
-    assert not checks.cause(store, INCIDENTS[0], Pager()).holds
+    assert not checks.cause(store, INCIDENTS[0], INCIDENTS[0].guilty, Pager()).holds
 
 
 @pytest.mark.parametrize(
@@ -183,5 +201,5 @@ def test_one_command_must_name_the_guilty_span(client, store, span, trace_id, ho
     posted = [{"labels": {"alertname": "BlockedRequests"}, "annotations": {"trace_ids": trace_id}}]
     pager.take(json.dumps(posted).encode(), 1030)
     with one_more(client, "spans", spans()[0] | guilty):
-        verdict = checks.cause(store, INCIDENTS[2], pager)
+        verdict = checks.cause(store, INCIDENTS[2], INCIDENTS[2].guilty, pager)
     assert (verdict.holds, said in verdict.text) == (holds, True), verdict.text

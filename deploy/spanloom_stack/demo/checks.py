@@ -55,6 +55,15 @@ def ledger(client: Client) -> Verdict:
     return Verdict(holds, text)
 
 
+def asked(client: Client, load: Load) -> Verdict:
+    """Every request that people made of the chat API is stored: they count by themselves, whatever watched it."""
+    (row,) = _rows(client, "SELECT count() AS requests FROM spans FINAL WHERE request AND service = 'rag-chat'")
+    done = {word: load.done.get(word, 0) for word in ("answered", "blocked", "rated", "failed")}
+    made, stored = sum(done.values()), row["requests"]
+    counted = ", ".join(f"{count:,} {word}" for word, count in done.items() if count)
+    return Verdict(0 < made == stored, f"{made:,} requests made ({counted or 'none'}), {stored:,} stored")
+
+
 def traces(client: Client) -> Verdict:
     """Every trace that has a span is there once, complete, with all its spans."""
     (seen,) = _rows(client, "SELECT uniqExact(trace_id) AS traces, count() AS spans FROM spans FINAL")
@@ -156,7 +165,7 @@ def page(client: Client, incident: Incident, load: Load, pager: Pager) -> Verdic
     )
 
 
-def cause(store: TraceStore, incident: Incident, pager: Pager) -> Verdict:
+def cause(store: TraceStore, incident: Incident, guilty: str, pager: Pager) -> Verdict:
     """One command on the worst trace of the incident's page names the span that is guilty of it."""
     arrival = pager.first(incident.rule)
     for trace_id in worst(arrival)[:1] if arrival else ():
@@ -167,10 +176,10 @@ def cause(store: TraceStore, incident: Incident, pager: Pager) -> Verdict:
             return Verdict(False, f"{incident.rule}: {command}: {error}")
         names = {span.span_id: span.name for span in store.get_trace(trace_id).spans}
         for finding in found.findings:
-            if finding.about == incident.about and names.get(finding.span_id or "") == incident.guilty:
+            if finding.about == incident.about and names.get(finding.span_id or "") == guilty:
                 return Verdict(True, f"{incident.rule}: {finding.text}: {command}")
         said = "; ".join(finding.text for finding in found.findings) or "nothing"
-        return Verdict(False, f"{incident.rule}: {command} says {said}, and does not name {incident.guilty}")
+        return Verdict(False, f"{incident.rule}: {command} says {said}, and does not name {guilty}")
     return Verdict(False, f"{incident.rule}: no page with a trace to explain")
 
 

@@ -14,7 +14,13 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(90), default=90.0, show_default=True, help="How long people ask.")
-def demo(seconds: float) -> None:
+@click.option(
+    "--otlp",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="VENV",
+    help="Run the example that knows OpenTelemetry alone, in this environment (make demo-otlp), through the gateway.",
+)
+def demo(seconds: float, otlp: Path | None) -> None:
     """Run the whole line in real time around an example service, and check every number it shows.
 
     A real broker, engine, processors and sink, a pager double, and an example RAG service under load with three
@@ -26,14 +32,14 @@ def demo(seconds: float) -> None:
     from spanloom_stack.demo import services
     from spanloom_stack.demo.run import run
 
-    services.require()
+    services.require(otlp)
     _leave_settings_behind()
     for ending in _ENDINGS:
         signal.signal(ending, _interrupt_once)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     folder = Path(tempfile.mkdtemp(prefix="spanloom-demo-"))
     try:
-        held = run(console, folder, seconds)
+        held = run(console, folder, seconds, otlp and otlp.resolve())
     except KeyboardInterrupt:
         shutil.rmtree(folder)
         raise

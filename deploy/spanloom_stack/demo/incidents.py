@@ -14,14 +14,28 @@ class Incident:
     """What the finding is about that an explanation of a trace in its page must have …"""
     guilty: str
     """… and the name of the span that it must name."""
+    guilty_by_otlp: str | None
+    """The same where OpenTelemetry tells; None: it has no name for what tells it (the segments of a prompt)."""
 
 
 INCIDENTS = (
-    Incident("slow_retrieval", "retrieval takes 5 s longer", "SlowAnswers", "latency", "search documents"),
     Incident(
-        "tripled_tokens", "a prompt version sends three times the tokens", "HeavyPrompt", "prompt", "build prompt"
+        "slow_retrieval",
+        "retrieval takes 5 s longer",
+        "SlowAnswers",
+        "latency",
+        "search documents",
+        "retrieval python-docs",
     ),
     Incident(
-        "blocked_wave", "nearly half of the questions must be blocked", "BlockedRequests", "block", "check question"
+        "tripled_tokens", "a prompt version sends three times the tokens", "HeavyPrompt", "prompt", "build prompt", None
+    ),
+    Incident(
+        "blocked_wave",
+        "nearly half of the questions must be blocked",
+        "BlockedRequests",
+        "block",
+        "check question",
+        "run_guardrail check question",
     ),
 )

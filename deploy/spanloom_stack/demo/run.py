@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -35,6 +36,7 @@ RULES = Path(__file__).with_name("rules.yaml")
 _SETTLE = 60.0  # seconds that what is on its way may take to be stored, at most
 _LOGS = {
     "spans": ("rag-chat.log", "rag-agent.log", "sink.log"),
+    "asked": ("load.log", "rag-chat.log", "gateway.log"),
     "traces": ("processor-1.log", "sink.log"),
     "latency": ("processor-1.log", "sink.log"),
     "cost": ("sink.log",),
@@ -44,8 +46,11 @@ _LOGS = {
 _EVERY = 10.0  # seconds between lines where there is no terminal
 
 
-def run(console: Console, folder: Path, seconds: float) -> bool:
-    """Run the demo with its state in `folder`; whether every check held. Leaves nothing running."""
+def run(console: Console, folder: Path, seconds: float, otlp: Path | None = None) -> bool:
+    """Run the demo with its state in `folder`; whether every check held. Leaves nothing running.
+
+    `otlp`: the virtual environment of an application that knows OpenTelemetry alone, watched through the gateway.
+    """
 
     def report(line: str) -> None:
         console.print(f"[yellow]{line}", soft_wrap=True)
@@ -55,17 +60,18 @@ def run(console: Console, folder: Path, seconds: float) -> bool:
         begun = int(time.time())
         environment = _start(console, folder, url, stack)
         with _reading(environment) as (store, client):
-            example = services.example(environment)
+            example = services.example(environment, otlp)
             with Supervisor(logs, report) as people:
                 people.start(*example.services)
                 people.start(services.load(example.chat, example.agent, seconds))
                 load = Load(logs / "load.log")
                 _watch(console, stack, View(seconds, load, paged.arrivals), client)
             _show_worst(console, store, paged)
-            held = _check(console, store, client, load, paged, logs)
+            checked = partial(_verdicts, store, client, Book.load(), load, paged, otlp is not None)
+            held = _check(console, checked, logs)
             held = _verify(console, environment, begun) and held
         if held and console.is_terminal:
-            _serve(console, logs, stack, environment)
+            _serve(console, logs, stack, environment, otlp)
     return held
 
 
@@ -175,12 +181,12 @@ def _show_worst(console: Console, store: TraceStore, paged: Pager) -> None:
                 return
 
 
-def _check(console: Console, store: TraceStore, client: Client, load: Load, paged: Pager, logs: Path) -> bool:
+def _check(console: Console, checked: Callable[[], list[tuple[str, Verdict]]], logs: Path) -> bool:
     """Check everything, again until all holds or no more time is given to what is on its way; print the verdicts."""
-    begun, book = time.monotonic(), Book.load()
+    begun = time.monotonic()
     with console.status("waiting until everything is stored …"):
         while True:
-            verdicts = _verdicts(store, client, book, load, paged)
+            verdicts = checked()
             if all(one.holds for _, one in verdicts) or time.monotonic() - begun > _SETTLE:
                 break
             time.sleep(1)
@@ -205,21 +211,25 @@ def _verify(console: Console, environment: dict[str, str], since: int) -> bool:
     return report.exact
 
 
-def _verdicts(store: TraceStore, client: Client, book: Book, load: Load, paged: Pager) -> list[tuple[str, Verdict]]:
+def _verdicts(
+    store: TraceStore, client: Client, book: Book, load: Load, paged: Pager, by_otlp: bool
+) -> list[tuple[str, Verdict]]:
+    guilty = [(one, one.guilty_by_otlp if by_otlp else one.guilty) for one in INCIDENTS]
     return [
         ("spans", checks.ledger(client)),
+        *([("asked", checks.asked(client, load))] if by_otlp else ()),  # the application keeps no ledger itself
         ("traces", checks.traces(client)),
         ("latency", checks.quantiles(client)),
         ("cost", checks.cost(client, book)),
         *(("page", checks.page(client, incident, load, paged)) for incident in INCIDENTS),
-        *(("cause", checks.cause(store, incident, paged)) for incident in INCIDENTS),
+        *(("cause", checks.cause(store, incident, name, paged)) for incident, name in guilty if name is not None),
     ]
 
 
-def _serve(console: Console, logs: Path, stack: Supervisor, environment: dict[str, str]) -> None:
+def _serve(console: Console, logs: Path, stack: Supervisor, environment: dict[str, str], otlp: Path | None) -> None:
     """Keep the line and the example running until Ctrl-C."""
     with Supervisor(logs) as people:
-        example = services.example(environment)
+        example = services.example(environment, otlp)
         people.start(*example.services)
         console.print(
             f"\nall of it keeps running until Ctrl-C; look around in another terminal:\n\n"

@@ -10,7 +10,7 @@ import logging
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from spanloom_schemas.settings import KafkaSettings
 
-from spanloom.gateway import otlp
+from spanloom.cluster import Ear
 from spanloom.gateway.dead_letters import DeadLetters
 from spanloom.gateway.door import Door, Verdict
 
@@ -20,6 +20,9 @@ MESSAGES = 100
 PAUSE_SECONDS = 1.0
 
 _REFUSALS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+_UNREADABLE = {Verdict.BAD: "not_otlp", Verdict.TOO_LARGE: "too_large"}
+"""What can never be published → the reason of its dead letter."""
 
 _log = logging.getLogger("spanloom")
 
@@ -40,7 +43,7 @@ class Reader:
     async def run(self) -> None:
         """Publish what comes. Raises KafkaException where the cluster refuses."""
         topic = self._door.settings.gateway_collector_topic
-        consumer = Consumer(_config(self._door.settings))
+        consumer = Consumer(_config(self._door.settings), logger=Ear(self._door.settings))
         consumer.subscribe([topic])
         try:
             while not self._stopped:
@@ -68,15 +71,16 @@ class Reader:
 
     async def _published(self, message: Message) -> bool:
         where = f"{message.topic()}:{message.partition()}:{message.offset()}"
-        try:
-            request = otlp.decode(message.value() or b"", otlp.PROTOBUF)
-        except otlp.BadRequest as error:
-            _log.error("the message %s goes to llm.dead_letters: %s", where, error)
-            return await asyncio.to_thread(self._dead_letters.send, message, str(error))
-        answer = await self._door.publish(request, self._door.facts)
+        answer = await self._door.collected(message.value() or b"")
+        done = answer.verdict is Verdict.DONE
+        if reason := _UNREADABLE.get(answer.verdict):
+            _log.error("the message %s goes to llm.dead_letters: %s", where, answer.message)
+            done = await asyncio.to_thread(self._dead_letters.send, message, reason, answer.message)
         if answer.rejected:
             _log.warning("of the message %s are passed over %s", where, answer.message)
-        return answer.verdict is Verdict.DONE
+        if done:
+            self._door.metrics.read(answer.verdict.value)
+        return done
 
     def _is_data(self, message: Message) -> bool:
         """Say whether it is a message, and not trouble, of which one line is logged. Raises KafkaException."""

@@ -1,9 +1,13 @@
-"""What happens to a request, whatever protocol it came by: it is answered when Kafka has its spans."""
+"""What happens to a request, whatever protocol it came by: it is answered when Kafka has its spans.
+
+Memory is bounded whatever is sent: bodies by `Room`, what is unpacked and translated by one thread that does one
+request at a time, what waits for Kafka by the buffer.
+"""
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import Enum
@@ -16,9 +20,11 @@ from confluent_kafka import Producer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from spanloom import ids, secrecy
-from spanloom.buffer import Buffer, Ended
+from spanloom.buffer import UNIT, Buffer, Ended
 from spanloom.gateway import otlp
 from spanloom.gateway.keys import Key, Keys
+from spanloom.gateway.metrics import Metrics
+from spanloom.gateway.room import Room
 from spanloom.gateway.settings import GatewaySettings
 from spanloom.otel.calls import Calls
 from spanloom.otel.mapping import translate
@@ -27,10 +33,16 @@ from spanloom.trace import Facts, Receipt
 
 _log = logging.getLogger("spanloom")
 
-RETRY_SECONDS = 1
-"""When a request is to be sent again that Kafka did not take."""
+RETRY_SECONDS = 2
+"""When a request that Kafka did not take is to be sent again: exporters try it six times in ten seconds."""
+ROOM_SECONDS = 5.0
+"""How long a request waits until others have been read."""
+READ_SECONDS = 30.0
+"""In which a request must have come."""
 _SIZE, _EACH = 1024, 128
 """Bytes of a translated span with nothing on it, and of one thing on it, beside texts."""
+_RESULTS = {otlp.IDS: "ids", otlp.TIMES: "times"}
+"""Reasons as metrics name them."""
 
 
 class Verdict(Enum):
@@ -38,10 +50,10 @@ class Verdict(Enum):
 
     DONE = "done"
     BAD = "bad"
-    TOO_LARGE = "too large"
-    TOO_MANY = "too many"
+    TOO_LARGE = "too_large"
+    TOO_MANY = "too_many"
     AWAY = "away"
-    UNKNOWN_KEY = "unknown key"
+    UNKNOWN_KEY = "unknown_key"
 
 
 class Answer(NamedTuple):
@@ -54,19 +66,55 @@ class Answer(NamedTuple):
     """Seconds; 0: do not send it again."""
 
 
+class Asked(NamedTuple):
+    """A request of which only the head is known."""
+
+    door: str
+    """http or grpc."""
+    api_key: str | None
+    size: int
+    """Bytes that its body has, or may have."""
+    content_type: str
+    packed: Callable[[bytes], bool]
+    """Say of the body whether gzip packed it."""
+    read: Callable[[], Awaitable[bytes]]
+    """Return the body. Raises TooLarge, BadRequest."""
+
+
+class _Refused(Exception):
+    """The request ends here, with this answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
+class _Spans(NamedTuple):
+    """What was read of a request."""
+
+    ended: list[tuple[Ended, int]]
+    """Each with its size in the buffer."""
+    rejected: Counter[str]
+
+
 class Door:
-    """Takes requests for the life of a gateway; `run` starts the sender, `close` ends it."""
+    """Takes requests for the life of a gateway; `start` starts the sender, `close` ends it."""
 
     def __init__(
         self, settings: GatewaySettings, keys: Keys, connect: Callable[[dict[str, Any]], Producer] = Producer
     ) -> None:
         secrecy.use(settings.user_pepper.reveal())
-        self.keys = keys
         self.settings = settings
+        self.metrics = Metrics()
+        self._keys = keys
         self._buffer = Buffer(settings.buffer_bytes)
+        self._room = Room(settings.buffer_bytes)
+        self._most_bytes = settings.buffer_bytes // 2
+        """Of the spans of one request: more would hardly ever find room, however often they are sent."""
         self.sender = Sender(self._buffer, settings, ids.epoch(), connect)
+        self.metrics.watch(lambda: self.sender.is_open, lambda: len(self._buffer) * UNIT)
         self._calls = Calls()
-        self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: `Calls` is for one thread
+        self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: for `Calls`, for `Keys.admit`, for memory
         self.facts: Facts = {"tenant": settings.tenant} if settings.tenant else {}
         """Of those who send without a key."""
 
@@ -80,62 +128,113 @@ class Door:
         self._worker.shutdown(cancel_futures=True)
         return self.sender.shutdown(timeout)
 
-    def knock(self, said: str | None) -> Key | Answer | None:
-        """Return the key that a request brings (None: none is needed), or the answer to one without."""
-        key = self.keys.find(said)
-        if key is None and self.keys.needed:
-            return Answer(Verdict.UNKNOWN_KEY, "the API key is missing or not known")
-        return key
-
-    async def take(self, body: bytes, content_type: str, packed: bool, key: Key | None) -> Answer:
+    async def answer(self, asked: Asked) -> Answer:
         """Take one request; answer when Kafka has its spans, or will not have them in time."""
+        begun, key = monotonic(), self._keys.find(asked.api_key)
+        with self.metrics.in_flight.track_inprogress():
+            try:
+                self._admit(asked, key)
+                answer = await self._publish(await self._received(asked, key), key)
+            except _Refused as refused:
+                answer = refused.answer
+        tenant = key.tenant if key is not None else ""
+        self.metrics.answered(asked.door, answer.verdict.value, tenant, monotonic() - begun)
+        return answer
+
+    def _admit(self, asked: Asked, key: Key | None) -> None:
+        """Refuse what need not be read."""
+        if key is None and self._keys.needed:
+            raise _Refused(Answer(Verdict.UNKNOWN_KEY, "the API key is missing or not known"))
+        if asked.size > self.settings.gateway_request_bytes:
+            raise _Refused(self._too_large())
         if not self.sender.is_open:
-            return _away("Kafka is not to be had")
-        if not self._buffer.fits(4 * len(body)):
-            return _away("too much is waiting for Kafka")
-        loop = asyncio.get_running_loop()
+            raise _Refused(_away("Kafka is not to be had"))
+        if not self._buffer.fits(self._most_bytes):
+            raise _Refused(_away("too much is waiting for Kafka"))
+
+    async def _received(self, asked: Asked, key: Key | None) -> _Spans:
+        """Read the body and translate it; it is gone when this returns."""
+        if not await self._room.enter(asked.size, ROOM_SECONDS):
+            raise _Refused(_away("too many requests come at once"))
         try:
-            request = await loop.run_in_executor(self._worker, self._decoded, body, content_type, packed)
+            async with asyncio.timeout(READ_SECONDS):
+                body = await asked.read()
+            return await self._in_worker(body, asked.content_type, asked.packed(body), key)
+        except TimeoutError:
+            raise _Refused(Answer(Verdict.BAD, f"the request did not come within {READ_SECONDS:.0f} s")) from None
         except otlp.TooLarge:
-            most = self.settings.gateway_request_bytes
-            return Answer(Verdict.TOO_LARGE, f"a request may have {most} bytes, decompressed")
+            raise _Refused(self._too_large()) from None
         except otlp.BadRequest as error:
-            return Answer(Verdict.BAD, str(error))
-        spans = sum(len(scoped.spans) for group in request.resource_spans for scoped in group.scope_spans)
-        if wait := self.keys.admit(key, spans, monotonic()):
-            return Answer(Verdict.TOO_MANY, "the key's spans_per_second are used up", retry_after=ceil(wait))
-        return await self.publish(request, {"tenant": key.tenant} if key is not None else self.facts)
+            raise _Refused(Answer(Verdict.BAD, str(error))) from None
+        finally:
+            self._room.leave(asked.size)
 
-    async def publish(self, request: ExportTraceServiceRequest, facts: Facts) -> Answer:
-        """Publish the spans of a request; answer when their fate is known."""
-        loop = asyncio.get_running_loop()
-        ended, rejected = await loop.run_in_executor(self._worker, self._translated, request, facts)
-        lost = await self._published(ended) if ended else Counter()
+    async def collected(self, body: bytes) -> Answer:
+        """Take a Collector's message; answer when Kafka has its spans."""
+        try:
+            return await self._publish(await self._in_worker(body, otlp.PROTOBUF, False, None), None)
+        except _Refused as refused:
+            return refused.answer
+
+    async def _publish(self, spans: _Spans, key: Key | None) -> Answer:
+        count, rejected = len(spans.ended), spans.rejected
+        results = Counter({_RESULTS.get(why, "untranslatable"): spans for why, spans in rejected.items()})
+        if not self._buffer.fits(sum(size for _, size in spans.ended)):
+            raise _Refused(_away("too much is waiting for Kafka"))
+        lost = await self._published(spans.ended) if spans.ended else Counter()
         if lost is None or lost - Counter(too_large=lost["too_large"], encode=lost["encode"]):
-            return _away("Kafka did not take the spans" + (f": {', '.join(sorted(lost))}" if lost else " in time"))
-        if lost:
-            rejected["too large, or not to be encoded"] += lost.total()
-        return Answer(Verdict.DONE, "; ".join(f"{n} spans: {why}" for why, n in rejected.items()), rejected.total())
+            answer = _away("Kafka did not take the spans" + (f": {', '.join(sorted(lost))}" if lost else " in time"))
+            results["away"] = count
+        else:
+            if lost:
+                rejected["too large, or not to be encoded"] += lost.total()
+            results += Counter(accepted=count - lost.total()) + lost
+            message = "; ".join(f"{n} spans: {why}" for why, n in rejected.items())
+            answer = Answer(Verdict.DONE, message, rejected.total())
+        self.metrics.spans(results, key.tenant if key is not None else "")
+        return answer
 
-    def _decoded(self, body: bytes, content_type: str, packed: bool) -> ExportTraceServiceRequest:
-        most = self.settings.gateway_request_bytes
-        plain = otlp.inflated(body, most) if packed else body
-        if len(plain) > most:
-            raise otlp.TooLarge
-        return otlp.decode(plain, content_type)
+    async def _in_worker(self, body: bytes, content_type: str, packed: bool, key: Key | None) -> _Spans:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, self._translated, body, content_type, packed, key)
 
-    def _translated(self, request: ExportTraceServiceRequest, facts: Facts) -> tuple[list[Ended], Counter[str]]:
-        spans, rejected = otlp.read(request, facts)
-        ended = []
+    def _translated(self, body: bytes, content_type: str, packed: bool, key: Key | None) -> _Spans:
+        """Return the spans of a body. Raises _Refused."""
+        request = self._decoded(body, content_type, packed)
+        count = sum(len(scoped.spans) for group in request.resource_spans for scoped in group.scope_spans)
+        if count * _SIZE > self._most_bytes:
+            raise _Refused(self._too_many(count))
+        if wait := self._keys.admit(key, count, monotonic()):
+            why = "the key's spans_per_second are used up"
+            raise _Refused(Answer(Verdict.TOO_MANY, why, retry_after=ceil(wait)))
+        spans, rejected = otlp.read(request, {"tenant": key.tenant} if key is not None else self.facts)
+        ended, total = [], 0
         for about, span in spans:
             try:
-                ended.append(translate(span, about, self._calls, secrecy.pseudonym))
+                one = translate(span, about, self._calls, secrecy.pseudonym)
             except Exception as error:  # one odd span must not cost the others
                 rejected["cannot be translated"] += 1
                 _log.error("a span cannot be translated: %s: %s", type(error).__name__, error)
-        return ended, rejected
+                continue
+            ended.append((one, size := _size(one)))
+            total += size
+            if total > self._most_bytes:
+                raise _Refused(self._too_many(count))
+        return _Spans(ended, rejected)
 
-    async def _published(self, ended: list[Ended]) -> Counter[str] | None:
+    def _decoded(self, body: bytes, content_type: str, packed: bool) -> ExportTraceServiceRequest:
+        most = self.settings.gateway_request_bytes
+        try:
+            plain = otlp.inflated(body, most) if packed else body
+            if len(plain) > most:
+                raise otlp.TooLarge
+            return otlp.decode(plain, content_type)
+        except otlp.TooLarge:
+            raise _Refused(self._too_large()) from None
+        except otlp.BadRequest as error:
+            raise _Refused(Answer(Verdict.BAD, str(error))) from None
+
+    async def _published(self, ended: list[tuple[Ended, int]]) -> Counter[str] | None:
         """Return the spans that are not in the log, by reason; None: Kafka's word did not come in time."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Counter[str]] = loop.create_future()
@@ -149,9 +248,10 @@ class Door:
                 loop.call_soon_threadsafe(heard, receipt.lost)
 
         receipt = Receipt(len(ended), tell)
-        for span in ended:
+        for span, _ in ended:
             span[0].receipt = receipt
-        refused = sum(not self._buffer.put(span, _size(span)) for span in ended)
+        refused = sum(not self._buffer.put(span, size) for span, size in ended)
+        ended.clear()  # they are the sender's now, and gone before Kafka's word comes
         self.sender.hurry()
         if refused:
             return Counter(queue_full=refused)
@@ -159,6 +259,13 @@ class Door:
             return await asyncio.wait_for(told, self.settings.gateway_wait_seconds)
         except TimeoutError:
             return None
+
+    def _too_large(self) -> Answer:
+        most = self.settings.gateway_request_bytes
+        return Answer(Verdict.TOO_LARGE, f"a request may have {most} bytes, decompressed")
+
+    def _too_many(self, spans: int) -> Answer:
+        return Answer(Verdict.TOO_LARGE, f"{spans} spans are too many for one request: send fewer at a time")
 
 
 def _away(why: str) -> Answer:

@@ -1,6 +1,7 @@
 """OTLP over HTTP: POST /v1/traces, and GET /healthz for whoever balances load."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -8,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from spanloom.gateway import otlp
-from spanloom.gateway.door import Answer, Door, Verdict
+from spanloom.gateway.door import Answer, Asked, Door, Verdict
 
 _STATUS = {
     Verdict.DONE: (200, 0),
@@ -32,6 +33,8 @@ def application(door: Door) -> Starlette:
 
 
 def _traces(door: Door) -> Callable[[Request], Awaitable[Response]]:
+    most = door.settings.gateway_request_bytes
+
     async def traces(request: Request) -> Response:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         packing = request.headers.get("content-encoding", "identity").strip().lower()
@@ -39,25 +42,35 @@ def _traces(door: Door) -> Callable[[Request], Awaitable[Response]]:
             return PlainTextResponse(f"send {otlp.PROTOBUF} or {otlp.JSON}\n", 415)
         if packing not in ("gzip", "identity", ""):
             return PlainTextResponse("send it with gzip or unpacked\n", 415)
-        return _response(await _answered(door, request, content_type, packing == "gzip"), content_type)
+        asked = Asked(
+            "http",
+            api_key(request.headers.get("x-api-key"), request.headers.get("authorization")),
+            _size(request, most),
+            content_type,
+            packed=lambda _: packing == "gzip",
+            read=partial(_body, request, most),
+        )
+        return _response(await door.answer(asked), content_type)
 
     return traces
 
 
-async def _answered(door: Door, request: Request, content_type: str, packed: bool) -> Answer:
-    key = door.knock(api_key(request.headers.get("x-api-key"), request.headers.get("authorization")))
-    if isinstance(key, Answer):
-        return key
-    most = door.settings.gateway_request_bytes
+def _size(request: Request, most: int) -> int:
+    """Return the bytes of a body; of one that comes in chunks, how many it may have."""
+    said = request.headers.get("content-length", "")
+    return int(said) if said.isascii() and said.isdigit() else most
+
+
+async def _body(request: Request, most: int) -> bytes:
     body = bytearray()
     try:
         async for piece in request.stream():
             body += piece
             if len(body) > most:
-                return Answer(Verdict.TOO_LARGE, f"a request may have {most} bytes, decompressed")
+                raise otlp.TooLarge
     except ClientDisconnect:
-        return Answer(Verdict.BAD, "the request ends early")
-    return await door.take(bytes(body), content_type, packed, key)
+        raise otlp.BadRequest("the request ends early") from None
+    return bytes(body)
 
 
 def _response(answer: Answer, content_type: str) -> Response:

@@ -37,6 +37,10 @@ class TooLarge(ValueError):
     """A request of more bytes, decompressed, than are taken."""
 
 
+IDS, TIMES = "ids are missing or of a wrong length", "times are missing or out of range"
+"""Why a span is none."""
+
+
 class Request(NamedTuple):
     """The spans of one request, and how many are none, by reason."""
 
@@ -59,6 +63,11 @@ def inflated(body: bytes, most: int) -> bytes:
             raise BadRequest("the gzip ends early")
         body = packed.unused_data  # gzip may have several members
     return unpacked
+
+
+def is_gzip(body: bytes) -> bool:
+    """Say whether a body is packed by gzip, whose first bytes no message of protobuf begins with."""
+    return body[:2] == b"\x1f\x8b"
 
 
 def decode(body: bytes, content_type: str) -> ExportTraceServiceRequest:
@@ -170,11 +179,11 @@ def retry_info(code: int, message: str, seconds: int) -> bytes:
 def _wrong(span: trace_pb2.Span) -> str | None:
     """Say why a span is none: logs and metrics sent to the wrong path decode as spans without ids."""
     if len(span.trace_id) != 16 or len(span.span_id) != 8 or not any(span.trace_id) or not any(span.span_id):
-        return "ids are missing or of a wrong length"
+        return IDS
     if len(span.parent_span_id) not in (0, 8):
-        return "ids are missing or of a wrong length"
+        return IDS
     last = max(span.start_time_unix_nano, span.end_time_unix_nano)
-    return None if 0 < last < 2**63 else "times are missing or out of range"
+    return None if 0 < last < 2**63 else TIMES
 
 
 def _spans_of(said: dict[str, Any]) -> Iterator[dict[str, Any]]:

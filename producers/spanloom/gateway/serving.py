@@ -4,11 +4,13 @@ import asyncio
 import signal
 from collections.abc import Callable
 from ipaddress import ip_address
+from typing import Any
 
 import uvicorn
+from prometheus_client import start_http_server
 from spanloom_schemas.settings import SettingsError
 
-from spanloom.gateway import grpc_door, http_door, keys
+from spanloom.gateway import grpc_door, http_door, keys, tls
 from spanloom.gateway.collector import Reader
 from spanloom.gateway.door import Door
 from spanloom.gateway.settings import GatewaySettings
@@ -20,7 +22,7 @@ GOODBYE_SECONDS = 8.0
 async def serve(settings: GatewaySettings, say: Callable[[str], object]) -> None:
     """Serve until SIGTERM or SIGINT; say one line when ready.
 
-    Raises SettingsError for keys that cannot be read, or are needed and missing, OSError where a port is taken.
+    Raises SettingsError for keys or a certificate that cannot be read or are missing, OSError where a port is taken.
     """
     known = keys.load(settings.gateway_keys_file)
     if not known.needed and not _is_local(settings.gateway_host):
@@ -28,25 +30,29 @@ async def serve(settings: GatewaySettings, say: Callable[[str], object]) -> None
             f"SPANLOOM_GATEWAY_HOST is {settings.gateway_host}: beyond this machine senders need keys "
             "(SPANLOOM_GATEWAY_KEYS_FILE)"
         )
+    certificate = tls.load(settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     door = Door(settings, known)
     http = _Http(door)
-    grpc, grpc_port = _grpc(door)
+    grpc, grpc_port = _grpc(door, certificate)
+    scraped = _scraped(door)
     await grpc.start()
     door.start()
     reader = Reader(door) if settings.gateway_collector_topic else None
     reading = asyncio.create_task(reader.run()) if reader else None
     serving = asyncio.create_task(http.serve())
     await http.listening
-    say(f"ready http={http.port} grpc={grpc_port}")
+    say(f"ready http={http.port} grpc={grpc_port} metrics={scraped.server_port}")
     await _first(stop, serving, reading)
     if reader:
         reader.stop()
     http.should_exit = True
     await asyncio.gather(serving, grpc.stop(GOODBYE_SECONDS), *([reading] if reading else []))
     await asyncio.to_thread(door.close, GOODBYE_SECONDS)
+    scraped.shutdown()
+    scraped.server_close()
 
 
 class _Http(uvicorn.Server):
@@ -65,6 +71,8 @@ class _Http(uvicorn.Server):
                 server_header=False,
                 limit_concurrency=512,
                 timeout_graceful_shutdown=int(GOODBYE_SECONDS),
+                ssl_certfile=settings.gateway_cert_file or None,
+                ssl_keyfile=settings.gateway_key_file or None,
             )
         )
         self.listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -89,12 +97,22 @@ class _Http(uvicorn.Server):
         return nullcontext()
 
 
-def _grpc(door: Door) -> tuple[grpc_door.Server, int]:
+def _grpc(door: Door, certificate: tls.Certificate | None) -> tuple[grpc_door.Server, int]:
     try:
-        return grpc_door.server(door)
+        return grpc_door.server(door, certificate)
     except RuntimeError:
         port = door.settings.gateway_grpc_port
         raise OSError(f"port {port} cannot be had: set SPANLOOM_GATEWAY_GRPC_PORT") from None
+
+
+def _scraped(door: Door) -> Any:
+    host, port = door.settings.gateway_metrics_host, door.settings.gateway_metrics_port
+    try:
+        return start_http_server(port, host, door.metrics.registry)[0]
+    except OSError as error:
+        raise SettingsError(
+            f"cannot serve /metrics on {host}:{port}: {error.strerror}; set SPANLOOM_GATEWAY_METRICS_PORT"
+        ) from None
 
 
 async def _first(stop: asyncio.Event, *tasks: "asyncio.Task[None] | None") -> None:

@@ -20,6 +20,13 @@ class GatewaySettings(ProducerSettings, frozen=True, kw_only=True):
     """Of OTLP over HTTP; 0: any free one."""
     gateway_grpc_port: Port = 4317
     """Of OTLP over gRPC; 0: any free one."""
+    gateway_cert_file: str = ""
+    """PEM: the certificate of both doors, with what leads to its authority. Empty: they speak plaintext."""
+    gateway_key_file: str = ""
+    """PEM: its key, without a passphrase."""
+    gateway_metrics_host: str = "127.0.0.1"
+    gateway_metrics_port: Port = 9467
+    """Of /metrics; 0: any free one."""
     gateway_keys_file: str = ""
     """YAML: a list of keys with tenant and limit. Empty: everybody on this machine, and no tenant."""
     gateway_request_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 16 * 1024 * 1024

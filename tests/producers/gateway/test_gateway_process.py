@@ -1,16 +1,19 @@
 """`spanloom gateway` as a process: a real broker behind it, real exporters and a Collector's topic before it."""
 
+import gzip
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
+from threading import Event
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import grpc
@@ -21,56 +24,15 @@ from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from spanloom import topics_command
 from spanloom_schemas import codec
 from spanloom_schemas.partitioning import partition
 from spanloom_schemas.settings import KafkaSettings
 
+from tests.producers.gateway.running import KEY, Gateway, spans, stored
 from tests.producers.gateway.test_otlp import request, span
 from tests.producers.topic import balanced, epochs, messages
-
-KEYS = f"""
-- {{sha256: {sha256(b"open").hexdigest()}, tenant: acme}}
-- {{sha256: {sha256(b"slow").hexdigest()}, tenant: small, spans_per_second: 0.001}}
-"""
-
-
-class Gateway:
-    """A running gateway, and what it said of its ports."""
-
-    def __init__(self, kafka: str, folder: Path, topic: str) -> None:
-        self.service = uuid.uuid4().hex
-        (folder / "keys.yaml").write_text(KEYS)
-        env = {
-            **os.environ,
-            "SPANLOOM_KAFKA_BOOTSTRAP": kafka,
-            "SPANLOOM_SERVICE": self.service,
-            "SPANLOOM_GATEWAY_PORT": "0",
-            "SPANLOOM_GATEWAY_GRPC_PORT": "0",
-            "SPANLOOM_GATEWAY_KEYS_FILE": str(folder / "keys.yaml"),
-            "SPANLOOM_GATEWAY_COLLECTOR_TOPIC": topic,
-        }
-        command = [str(Path(sys.executable).with_name("spanloom")), "gateway"]
-        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        assert said.startswith("ready "), self.process.communicate()[1]
-        ports = dict(pair.split("=") for pair in said.split()[1:])
-        self.http, self.grpc = f"http://127.0.0.1:{ports['http']}", f"127.0.0.1:{ports['grpc']}"
-
-    def wait_open(self) -> None:
-        while True:
-            with suppress(HTTPError), urlopen(f"{self.http}/healthz", timeout=10):
-                return
-
-    def stop(self) -> tuple[int, str]:
-        self.process.send_signal(signal.SIGTERM)
-        errors = self.process.communicate(timeout=30)[1]
-        return self.process.returncode, errors
 
 
 @pytest.fixture(scope="module")
@@ -84,18 +46,9 @@ def collector(kafka: str) -> str:
 
 @pytest.fixture
 def gateway(kafka: str, collector: str, tmp_path: Path) -> Iterator[Gateway]:
-    made = Gateway(kafka, tmp_path, collector)
+    made = Gateway(kafka, tmp_path, gateway_collector_topic=collector)
     yield made
     made.process.kill()
-
-
-def spans(name: str, many: int) -> list[ReadableSpan]:
-    kept = InMemorySpanExporter()
-    provider = TracerProvider(resource=Resource({"service.name": f"service-{name}"}), shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(kept))
-    for _ in range(many):
-        provider.get_tracer("x").start_span(name, attributes={"gen_ai.operation.name": "chat"}).end()
-    return list(kept.get_finished_spans())
 
 
 def sent(exporter: SpanExporter, name: str, many: int) -> None:
@@ -104,9 +57,8 @@ def sent(exporter: SpanExporter, name: str, many: int) -> None:
 
 
 def test_what_is_acknowledged_is_in_kafka_by_every_door(gateway: Gateway, kafka: str, collector: str) -> None:
-    key = {"x-api-key": "open"}
-    sent(HttpExporter(f"{gateway.http}/v1/traces", headers=key, compression=Compression.Gzip), "http", 700)
-    sent(GrpcExporter(gateway.grpc, insecure=True, headers=key, compression=grpc.Compression.Gzip), "grpc", 300)
+    sent(HttpExporter(f"{gateway.http}/v1/traces", headers=KEY, compression=Compression.Gzip), "http", 700)
+    sent(GrpcExporter(gateway.grpc, insecure=True, headers=KEY, compression=grpc.Compression.Gzip), "grpc", 300)
     acknowledged = stored(kafka, gateway.service)
     assert len(acknowledged["http"]) == 700
     assert len(acknowledged["grpc"]) == 300
@@ -118,6 +70,12 @@ def test_what_is_acknowledged_is_in_kafka_by_every_door(gateway: Gateway, kafka:
     producer.flush(30)
     while len(stored(kafka, gateway.service).get("collector", ())) < 20:
         pass
+    assert gateway.metric("spanloom_gateway_spans_total", result="accepted", tenant="acme") == 1000
+    assert gateway.metric("spanloom_gateway_spans_total", result="accepted", tenant="") == 20
+    assert gateway.metric("spanloom_gateway_open") == 1
+    for answer, many in (("done", 20), ("bad", 1)):
+        while gateway.metric("spanloom_gateway_collector_messages_total", answer=answer) < many:
+            pass
     code, said = gateway.stop()
     assert (code, said.count("\n")) == (0, 1)
     assert "goes to llm.dead_letters: the body is no ExportTraceServiceRequest" in said
@@ -153,6 +111,97 @@ def test_both_doors_want_a_key_and_hold_it_to_its_limit(gateway: Gateway) -> Non
         info = error_details_pb2.RetryInfo()
         assert status_pb2.Status.FromString(details).details[0].Unpack(info)
         assert info.retry_delay.seconds > 60
+    refused = {"door": "grpc", "tenant": "small"}
+    assert gateway.metric("spanloom_gateway_requests_total", answer="too_many", **refused) == 1
+    assert gateway.metric("spanloom_gateway_requests_total", answer="unknown_key", door="http", tenant="") == 1
+    assert gateway.metric("spanloom_gateway_request_seconds_count", door="http") == 1
+    assert gateway.metric("spanloom_gateway_requests_in_flight") == 0
+
+
+def code(error: grpc.RpcError | None) -> grpc.StatusCode | None:
+    return None if error is None else error.code()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_many_large_requests_and_bombs_at_once_are_held_in_bounded_memory(
+    kafka: str, collector: str, tmp_path: Path
+) -> None:
+    large, bomb = 6 << 20, gzip.compress(bytes(1 << 28), 1)
+    gateway = Gateway(kafka, tmp_path, buffer_bytes=16 << 20, gateway_request_bytes=large + 1000)
+    gateway.wait_open()
+    whole = request(span(attributes=[{"key": "a", "value": {"string_value": "x" * large}}])).SerializeToString()
+    before = gateway.peak_bytes
+    with ThreadPoolExecutor(96) as senders:
+        several = [senders.submit(gateway.post, whole) for _ in range(48)]
+        calls = [senders.submit(gateway.call, whole) for _ in range(48)]
+        packed = [senders.submit(gateway.post, bomb, content_encoding="gzip") for _ in range(4)]
+        bombs = [senders.submit(gateway.call, bomb[:large]) for _ in range(4)]
+    statuses, codes = Counter(one.result()[0] for one in several), Counter(code(one.result()) for one in calls)
+    assert statuses[200] + statuses[503] == codes[None] + codes[grpc.StatusCode.UNAVAILABLE] == 48
+    assert min(statuses[200], codes[None]) > 8  # who finds no room for seconds, on a busy machine, comes again
+    assert {one.result()[0] for one in packed} <= {413, 503}
+    assert {code(one.result()) for one in bombs} <= {
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+    }
+    grown = gateway.peak_bytes - before
+    assert gateway.stop()[0] == 0
+    assert grown < 300 << 20, f"{grown >> 20} MiB for 96 requests of {large >> 20} MiB"
+
+
+def test_at_sigterm_what_is_under_way_is_answered_and_what_is_acknowledged_is_in_kafka(
+    kafka: str, collector: str, tmp_path: Path
+) -> None:
+    gateway = Gateway(kafka, tmp_path)
+    gateway.wait_open()
+    acknowledged: list[str] = []
+    over = Event()
+
+    def sends(number: int) -> None:
+        while not over.is_set():
+            name = f"{number} {len(acknowledged)}"
+            with suppress(OSError):  # the gateway is gone
+                one = span(name=name, trace_id=os.urandom(16), span_id=os.urandom(8))
+                if gateway.post(request(one).SerializeToString())[0] == 200:
+                    acknowledged.append(name)
+
+    with ThreadPoolExecutor(8) as senders:
+        sending = [senders.submit(sends, number) for number in range(8)]
+        while len(acknowledged) < 40:
+            pass
+        code, said = gateway.stop()
+        over.set()
+    for one in sending:
+        one.result()
+    assert (code, said) == (0, "")
+    (life,) = epochs(kafka, gateway.service)
+    balanced(life, life[-1]["made"])
+    assert {*acknowledged} <= stored(kafka, gateway.service).keys()
+
+
+def test_both_doors_speak_tls_where_they_have_a_certificate(
+    kafka: str, collector: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for others in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # would be trusted in place of ours
+        monkeypatch.delenv(others, raising=False)
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the certificate, is absent")
+    made = ["openssl", "req", "-x509", "-days", "2", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    named = ["-subj", "/CN=gateway", "-addext", "subjectAltName=IP:127.0.0.1"]
+    out = ["-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*made, *named, *out], cwd=tmp_path, check=True, capture_output=True)
+    certificate = tmp_path / "cert.pem"
+    files = {"gateway_cert_file": certificate, "gateway_key_file": tmp_path / "key.pem"}
+    gateway = Gateway(kafka, tmp_path, **files)
+    https = gateway.http.replace("http:", "https:")
+    while gateway.metric("spanloom_gateway_open") < 1:
+        pass
+    credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+    sent(HttpExporter(f"{https}/v1/traces", headers=KEY, certificate_file=str(certificate)), "http", 3)
+    sent(GrpcExporter(gateway.grpc, headers=KEY, credentials=credentials), "grpc", 3)
+    with pytest.raises(URLError, match="CERTIFICATE_VERIFY_FAILED"):
+        urlopen(f"{https}/healthz", timeout=10)
+    assert gateway.stop()[0] == 0
+    assert {name: len(found) for name, found in stored(kafka, gateway.service).items()} == {"http": 3, "grpc": 3}
 
 
 def test_a_gateway_for_other_machines_wants_keys() -> None:
@@ -181,11 +230,3 @@ def dead_letters(kafka: str, topic: str) -> list[dict[str, Any]]:
         with suppress(codec.CodecError):  # of another test, on the same broker
             letters.append(codec.decode(message.value() or b"")[2])
     return [one for one in letters if one["topic"] == topic]
-
-
-def stored(kafka: str, service: str) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for _, batch in messages(kafka, service):
-        for one in batch["spans"]:
-            found.setdefault(one["name"], []).append(one)
-    return found

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from random import Random
+from threading import Event
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ def test_other_encodings_methods_and_signals_are_refused(gateway: Any) -> None:
 def test_what_kafka_does_not_take_is_asked_for_again_and_the_door_opens_by_itself(gateway: Any) -> None:
     made = gateway([KafkaError._MSG_TIMED_OUT])
     answer = made.post(json.dumps(JSON_REQUEST).encode(), JSON)
-    assert (answer.status_code, answer.headers["retry-after"], answer.json()["code"]) == (503, "1", 14)
+    assert (answer.status_code, answer.headers["retry-after"], answer.json()["code"]) == (503, "2", 14)
     assert made.stored == []
     while made.client.get("/healthz").status_code == 503:  # the next message, without spans, is the probe
         assert made.post().status_code in (200, 503)
@@ -141,7 +142,7 @@ def test_a_request_is_refused_at_once_while_kafka_is_not_to_be_had(gateway: Any)
     made.door.sender._partitions = 0
     made.broker.partitions = 0
     answer = made.post()
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
 
 def test_a_word_of_kafka_that_does_not_come_in_time_is_no_success(gateway: Any) -> None:
@@ -154,7 +155,23 @@ def test_a_word_of_kafka_that_does_not_come_in_time_is_no_success(gateway: Any) 
 
 
 def test_a_full_buffer_refuses(gateway: Any) -> None:
-    assert gateway(buffer_bytes=65536).post(bytes(50_000)).status_code == 503
+    made, taken = gateway(buffer_bytes=65536, gateway_wait_seconds=0.05), Event()
+    made.broker.poll = lambda _: taken.wait(10)
+    body = request(span(attributes=[{"key": f"k{n}", "value": {"string_value": "v" * 4000}} for n in range(4)]))
+    answers = [made.post(body.SerializeToString()) for _ in range(3)]
+    taken.set()
+    del made.broker.poll
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert b"Kafka did not take the spans in time" in answers[1].content
+    assert b"too much is waiting for Kafka" in answers[2].content
+    assert made.door.close(5)
+    assert len(made.stored) == 2  # of the third nothing was taken
+
+
+def test_more_spans_than_ever_find_room_are_not_asked_for_again(gateway: Any) -> None:
+    answer = gateway(buffer_bytes=65536).post(request(*[span()] * 40).SerializeToString())
+    assert (answer.status_code, "retry-after" in answer.headers) == (413, False)
+    assert b"40 spans are too many for one request" in answer.content
 
 
 def test_a_key_is_needed_names_the_tenant_and_has_its_limit(gateway: Any) -> None:

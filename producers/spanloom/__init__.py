@@ -6,11 +6,12 @@ sends what people wrote: users and texts leave as keyed hashes only.
 
 from spanloom.decorate import trace_llm
 from spanloom.feedback import feedback
-from spanloom.otel.instrumenting import instrument
+from spanloom.instrumenting import instrument
 from spanloom.process import configure, dropped, flush, shutdown
 from spanloom.propagation import extract, inject
 from spanloom.span import Remote, Span, current_span, span
 from spanloom.threads import carry
+from spanloom.timed import timed
 
 __all__ = [
     "Remote",
@@ -26,5 +27,6 @@ __all__ = [
     "instrument",
     "shutdown",
     "span",
+    "timed",
     "trace_llm",
 ]

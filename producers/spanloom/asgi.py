@@ -3,9 +3,8 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from spanloom import ids, process
-from spanloom.propagation import extract, format_traceparent, request_id_of
-from spanloom.span import Span, enter, leave, span
+from spanloom import entry, process
+from spanloom.span import Span, enter, leave
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -62,20 +61,13 @@ def flushing(send: Send) -> Send:
 def begin(scope: Scope) -> Span:
     """Start the span of a request from its headers."""
     headers = scope["headers"]
-    made = span(scope["method"], event_type="request", parent=extract(headers))
-    if made.request_id is None:
-        sent = [value.decode("latin-1") for name, value in headers if name.lower() == b"x-request-id"]
-        made.set_context(request_id=request_id_of(sent) or ids.trace_id())
-    made.set_attribute("http.request.method", scope["method"])
-    return made
+    sent = [value.decode("latin-1") for name, value in headers if name.lower() == b"x-request-id"]
+    return entry.begin(scope["method"], headers, sent)
 
 
 def stamping(request: Span, scope: Scope, send: Send) -> Send:
     """Wrap `send`: put the ids on the response, note status and times, end the span with the last byte."""
-    stamps = [
-        (b"x-request-id", (request.request_id or "").encode()),
-        (b"traceresponse", format_traceparent(request.trace, request.id).encode()),
-    ]
+    stamps = [(name.encode(), value.encode()) for name, value in entry.stamps(request)]
 
     async def stamped(event: Event) -> None:
         kind = event["type"]
@@ -83,7 +75,7 @@ def stamping(request: Span, scope: Scope, send: Send) -> Send:
             names = {name.lower() for name, _ in event.get("headers", ())}
             missing = [(name, value) for name, value in stamps if name not in names]
             event = {**event, "headers": [*event.get("headers", ()), *missing]}
-            started(request, event["status"])
+            entry.started(request, event["status"])
         await send(event)
         if kind == "http.response.body" and not event.get("more_body", False):
             finish(request, scope)
@@ -91,21 +83,9 @@ def stamping(request: Span, scope: Scope, send: Send) -> Send:
     return stamped
 
 
-def started(request: Span, status: int) -> None:
-    """Note that the response begins."""
-    request.add_event("response.start")
-    request.set_attribute("http.response.status_code", status)
-    if status >= 500:
-        request.record_error(str(status))
-
-
 def finish(request: Span, scope: Scope, error: BaseException | None = None) -> None:
-    """End the span, named by what routing has found in the meantime."""
-    if request.ended:
-        return
-    if route := route_of(scope):
-        request.name = f"{scope['method']} {route}"
-        request.set_attribute("http.route", route)
+    """End the span, named by its route."""
+    entry.routed(request, scope["method"], route_of(scope))
     request.close(error)
 
 

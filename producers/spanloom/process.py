@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from spanloom import ids, secrecy
 from spanloom.buffer import Buffer, Ended, Late
+from spanloom.otel.calls import Calls
 from spanloom.payloads import can_be_sanitized, sampled
 from spanloom.trace import SAMPLED, Facts, Trace
 
@@ -38,6 +39,7 @@ class Life:
         self.recording = buffer is not None
         self.buffer = buffer if buffer is not None else Buffer(settings.buffer_bytes if settings else 0)
         self.payloads = settings.payloads if settings else 0.0
+        self.calls = Calls()
         self.sender: Sender | None = None
         if buffer is None and (settings is None or settings.disabled):
             self.buffer.close("disabled")
@@ -49,7 +51,7 @@ class Life:
             return
         from spanloom.sender import Sender
 
-        sender = self.sender = Sender(self.buffer, settings, ids.epoch())
+        sender = self.sender = Sender(self.buffer, settings, ids.epoch(), calls=self.calls)
         try:
             threading.Thread(target=sender.run, name="spanloom-sender", daemon=True).start()
         except RuntimeError:  # the interpreter is ending, or the host is out of threads

@@ -24,6 +24,7 @@ from spanloom.buffer import UNIT, Buffer, Ended, Late, ended
 from spanloom.cluster import Ear
 from spanloom.ledger import Ledger
 from spanloom.origin import origin, prefix
+from spanloom.otel.calls import Calls, once
 from spanloom.settings import ProducerSettings
 from spanloom.trace import Receipt, Resource
 
@@ -104,10 +105,12 @@ class Sender:
         settings: ProducerSettings,
         epoch: int,
         connect: Callable[[dict[str, Any]], Producer] = Producer,
+        calls: Calls | None = None,
     ) -> None:
         self._connect = connect
         self._buffer = buffer
         self._settings = settings
+        self._model_calls = calls or Calls()
         self._ear = Ear(settings)
         self._ledger = Ledger()
         home = origin(settings, epoch)
@@ -221,7 +224,7 @@ class Sender:
     def _encode(self, kafka: Producer, entry: Ended | Late) -> None:
         self._ledger.popped += 1
         try:
-            span = ended(entry)
+            span = once(ended(entry), self._model_calls)
             data = wire.span(span)
         except Exception as error:
             self._ledger.lost["encode"] += 1

@@ -34,6 +34,12 @@ class Remote:
         self.number = number
 
 
+class Nearby(Remote):
+    """A parent in this process that another library made."""
+
+    __slots__ = ()
+
+
 class Span:
     """One step. It starts when made, is current within `with`, and ends with it (or by `end()`).
 
@@ -81,6 +87,16 @@ class Span:
         return self.trace.id
 
     @property
+    def parent(self) -> int | None:
+        """The parent's id as a number; None of a root."""
+        return self._parent
+
+    @property
+    def start(self) -> int:
+        """When the span began; epoch nanoseconds."""
+        return self.trace.anchor + self._start
+
+    @property
     def request_id(self) -> str | None:
         """The request's X-Request-ID, where one is known."""
         known = self.trace.facts.get("request_id")
@@ -91,12 +107,16 @@ class Span:
         """Whether the span is over."""
         return self._life is None
 
-    def end(self) -> None:
-        """End the span and hand it to the sender; only the first call counts.
+    def says(self, name: str) -> bool:
+        """Say whether something was said under this name, as a field or an attribute."""
+        return name in self._detail
+
+    def end(self, *, time: int | None = None) -> None:
+        """End the span, now or at `time` (epoch nanoseconds), and hand it to the sender; only the first call counts.
 
         A span that was open when its process forked ends in the parent; its copy in the child is nobody's.
         """
-        end = perf_counter_ns()
+        end = perf_counter_ns() if time is None else time - self.trace.anchor
         life, self._life = self._life, None
         if life is not ids.life:
             return

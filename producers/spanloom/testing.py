@@ -8,6 +8,7 @@ from spanloom_schemas import codec
 
 from spanloom import process, wire
 from spanloom.buffer import Buffer, ended
+from spanloom.otel.calls import Calls, once
 
 _ORIGIN = wire.Origin("test", 1, "test", "test", "test", "", "spanloom")
 
@@ -15,15 +16,16 @@ _ORIGIN = wire.Origin("test", 1, "test", "test", "test", "", "spanloom")
 class Recorded:
     """Spans that ended since the recording began."""
 
-    def __init__(self, buffer: Buffer) -> None:
+    def __init__(self, buffer: Buffer, calls: Calls) -> None:
         self._buffer = buffer
+        self._calls = calls
         self._spans: list[dict[str, Any]] = []
 
     @property
     def spans(self) -> list[dict[str, Any]]:
         """Return the spans in the order of their ends, as the schema has them: encoded and decoded again."""
         while (entry := self._buffer.take()) is not None:
-            self._spans.append(decoded(wire.span(ended(entry))))
+            self._spans.append(decoded(wire.span(once(ended(entry), self._calls))))
         return self._spans
 
     def named(self, name: str) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def recording(buffer_bytes: int = 64 * 1024 * 1024, payloads: float = 0.0) -> It
     life.payloads = payloads
     process.live(life)
     try:
-        yield Recorded(buffer)
+        yield Recorded(buffer, life.calls)
     finally:
         process.live(before)
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from spanloom.patching import Method, replace
 from spanloom.span import current_span, enter, leave
 
 P = ParamSpec("P")
@@ -23,3 +24,21 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
             leave(token)
 
     return carrying
+
+
+def watch() -> None:
+    """Have every ThreadPoolExecutor carry the span of who submits, and so `loop.run_in_executor` too.
+
+    Plain threads are left alone: many of them outlive by far the request that happened to start them.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    replace(ThreadPoolExecutor, "submit", _carrying)
+
+
+def _carrying(method: Method) -> Method:
+    @wraps(method)
+    def submit(pool: Any, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        return method(pool, function if current_span() is None else carry(function), *args, **kwargs)
+
+    return submit

@@ -17,7 +17,6 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from spanloom import ids, process
 from spanloom.buffer import Ended
-from spanloom.otel.calls import Calls
 from spanloom.otel.mapping import About, translate
 from spanloom.otel.received import Attributes, Received
 from spanloom.otel.resource import resource
@@ -35,7 +34,6 @@ class Door:
     """Hands spans of the SDK to this process's producer, which it configures where nobody has."""
 
     def __init__(self) -> None:
-        self._calls = Calls()
         self._resource: object = None
         self._about = About(None, {}, {})
         self.closed = False
@@ -59,7 +57,7 @@ class Door:
             here, rest = resource(span.resource.attributes)
             self._resource, self._about = span.resource, About(here, rest, {})
         about = self._about._replace(facts=process.facts())
-        return translate(received(span, above), about, self._calls, pseudonym)
+        return translate(received(span, above), about, process.life().calls, pseudonym)
 
 
 class SpanloomSpanProcessor(SpanProcessor):

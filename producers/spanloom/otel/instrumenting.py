@@ -1,10 +1,13 @@
-"""`spanloom.instrument()`: all installed instrumentations of OpenTelemetry, turned on with one line."""
+"""All installed instrumentations of OpenTelemetry, turned on; its current span, as a parent of ours."""
 
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING
 
-from spanloom.span import current_span
+from spanloom import process
+from spanloom.span import Nearby, Remote, current_span
+from spanloom.trace import SAMPLED, Trace
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -17,23 +20,37 @@ _log = logging.getLogger("spanloom")
 _joined: list[object] = []
 
 
-def instrument() -> tuple[str, ...]:
+def turn_on() -> tuple[str, ...]:
     """Turn on every installed instrumentation (entry points `opentelemetry_instrumentor`) and publish its spans.
 
-    The application's TracerProvider is joined; where there is none, one is made, whose traces continue those of our own
-    spans. Return the names of what was turned on. Never raises: what cannot be turned on is one line in the log. A
-    second call turns on what was installed in between.
+    Return the names of what is on. Never raises: what cannot be turned on is one line in the log.
     """
     from importlib.metadata import entry_points  # takes longer to import than all of spanloom
 
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
     try:
         _join()
     except ImportError as error:
-        _log.error("instrument() needs OpenTelemetry's SDK (%s): pip install 'spanloom[otel]'", error)
+        if points:
+            _log.error("instrumentations need OpenTelemetry's SDK (%s): pip install 'spanloom[otel]'", error)
         return ()
-    off = {name.strip() for name in os.environ.get(DISABLED, "").split(",")}
-    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
-    return tuple(point.name for point in points if not off & {point.name, "*"} and _turned_on(point))
+    return tuple(point.name for point in points if not is_off(point.name) and _turned_on(point))
+
+
+def is_off(name: str) -> bool:
+    """Say whether the host does not want what is called so."""
+    off = {said.strip() for said in os.environ.get(DISABLED, "").split(",")}
+    return not off.isdisjoint((name, "*"))
+
+
+def theirs() -> Remote | None:
+    """Return OpenTelemetry's current span, for a span of ours that has none of ours above it."""
+    api = sys.modules.get("opentelemetry.trace")  # who has spans there has imported it
+    context = None if api is None else api.get_current_span().get_span_context()
+    if context is None or not context.is_valid:
+        return None
+    trace = Trace(f"{context.trace_id:032x}", int(context.trace_flags) & SAMPLED, "", process.facts())
+    return (Remote if context.is_remote else Nearby)(trace, context.span_id)
 
 
 def _turned_on(point: "EntryPoint") -> bool:

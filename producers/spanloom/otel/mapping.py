@@ -12,7 +12,7 @@ from spanloom.buffer import Detail, Ended, Events, Links, Name
 from spanloom.fields import FACTS, MANY, text
 from spanloom.otel import dialects as table
 from spanloom.otel import outcome, usage
-from spanloom.otel.calls import Call, Calls
+from spanloom.otel.calls import ECHO_OF, Call, Calls
 from spanloom.otel.documents import found_documents, has_any, verdicts
 from spanloom.otel.received import Attributes, Received
 from spanloom.otel.values import parsed, plain, unfold
@@ -75,7 +75,7 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
         if original is None:
             used |= _took(span, said, detail, counts)
         else:
-            kind, blocked, detail["spanloom.echo_of"] = "other", None, f"{original:016x}"
+            kind, blocked, detail[ECHO_OF] = "other", None, f"{original:016x}"
     if blocked:
         detail["block_reason"] = blocked
     detail |= hashes(said, pseudonym)

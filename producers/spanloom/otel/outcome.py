@@ -35,10 +35,14 @@ def block_reason(said: Attributes, kind: str, error: str | None) -> str | None:
         if value is not None and value.lower() in rule.values:
             return next((found for name in table.BLOCK_REASONS if (found := text(said.get(name)))), "guardrail")
     for name in table.FIELDS["finish_reasons"]:
-        for raw in (fields.texts(said[name]) or ()) if name in said else ():
-            if _reason(raw) == "content_filter":
-                return _word(raw)
+        if name in said and (refused := blocked_by(fields.texts(said[name]) or ())):
+            return refused
     return _word(error) if error is not None and _word(error) in table.BLOCKING_ERRORS else None
+
+
+def blocked_by(raw: Iterable[str]) -> str | None:
+    """Return the provider's word where it is a safety check that stopped the model."""
+    return next((_word(said) for said in raw if _reason(said) == "content_filter"), None)
 
 
 _TELLING = frozenset((*table.FIELDS["finish_reasons"], *(rule.attribute for rule in table.BLOCKS)))

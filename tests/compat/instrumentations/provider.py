@@ -128,7 +128,8 @@ def openai_chunks(asked: dict[str, Any]) -> Iterator[str]:
     for word in WORDS:
         yield chunk({"content": word})
     yield chunk({}, "stop")
-    yield chunk({}, usage=OPENAI_USAGE)
+    if (asked.get("stream_options") or {}).get("include_usage"):
+        yield chunk({}, usage=OPENAI_USAGE)
     yield "data: [DONE]"
 
 

@@ -35,6 +35,17 @@ def test_a_call_counts_once_and_keeps_its_texts(by: str, case: str) -> None:
     truth.holds_back(spans)
 
 
+@pytest.mark.parametrize("who", ["alone", "all"])
+def test_a_stream_is_timed_and_counted_once_whoever_traces_it_too(who: str) -> None:
+    for case, spans in run(str(HERE / "streams.py"), who).items():
+        (call,) = [span for span in spans if span["kind"] == "llm"]
+        truth.streamed(case, call)
+        truth.holds_back(spans)
+        (root,) = [span for span in spans if span["parent_id"] is None]
+        assert root["name"] == case
+        assert {span["parent_id"] for span in spans} <= {None, *(span["span_id"] for span in spans)}
+
+
 def test_one_line_watches_an_application_of_any_sdk() -> None:
     said = run(str(HERE / "one_line.py"))
     assert {"openai", "anthropic", "httpx"} <= {*said["turned_on"]}

@@ -77,6 +77,22 @@ def tells_how_it_ended(by: str, case: str, spans: list[dict[str, Any]]) -> None:
     assert (spans[-1]["name"], spans[-1]["kind"], spans[-1]["parent_id"]) == ("POST /chat", "request", None)
 
 
+def streamed(case: str, call: dict[str, Any]) -> None:
+    """Assert what a call's span says that `streams` made."""
+    sdk, how, *_ = case.split()
+    said, tokens = call["llm"], _tokens(call)
+    assert (said["provider"], call["status"]) == (sdk, "unset"), case
+    first = said["time_to_first_token"]
+    assert first is None if how == "whole" else 0 < first <= call["end"] - call["start"], case
+    if how in ("usage", "stream", "whole") or case == "anthropic helper":
+        assert (tokens, said["usage"]) == (OPENAI if sdk == "openai" else ANTHROPIC, "measured"), case
+        assert said["finish_reasons"] == ["stop"], case
+        return
+    assert (said["usage"], tokens["output"] >= 1) == ("estimated", True), case
+    assert tokens["input"] == (100 if sdk == "anthropic" else 6), case  # "user", "What is the answer?"
+    assert tokens["output"] == 4 + (sdk == "openai") or how in ("cancelled", "dropped", "closed"), case
+
+
 def holds_back(spans: list[dict[str, Any]]) -> None:
     """Assert that nothing leaves that people or models wrote."""
     said = json.dumps(spans)

@@ -35,6 +35,8 @@ class Name:
         return self._said
 
 
+GIVEN = Name("given")
+"""Name in a detail of what the span has learnt of its trace, and no span below it has asked for."""
 Detail = dict[Any, object]
 """What was said of a span by name (a text, or a Name): a field's name fills the field, any other is an attribute."""
 Texts = tuple[tuple[str, str | Payload], ...]

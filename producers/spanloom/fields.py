@@ -88,13 +88,14 @@ def scores(value: object) -> dict[str, float] | None:
     )
 
 
-def tokens(segments: object) -> dict[str, object]:
-    """Return field → count of a mapping from segments of a prompt to their tokens; nothing for what is none."""
-    found: dict[str, object] = {}
-    for key, count in _pairs(segments) or ():
-        if type(count) is int:
-            found[_SEGMENT_FIELDS.get(key) or f"{text(key)}_tokens"] = count
-    return found
+def note_tokens(segments: Mapping[str, int], detail: dict[Any, object]) -> None:
+    """Note the tokens of a prompt's segments under the names of their fields; nothing of what is no mapping."""
+    try:
+        for segment, count in islice(segments.items(), MANY):
+            if type(count) is int:
+                detail[_SEGMENT_FIELDS.get(segment) or f"{text(segment)}_tokens"] = count
+    except Exception:  # a mapping of the host's own making may raise anything
+        return
 
 
 _SEGMENT_FIELDS: dict[object, str] = {segment: f"{segment}_tokens" for segment in SEGMENTS}

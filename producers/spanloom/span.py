@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from spanloom import fields, ids, process
-from spanloom.buffer import Events, Links, Texts
-from spanloom.fields import COMPOUND, FACTS, LONG, MANY, SHORT, Document, integer, number, text
+from spanloom.buffer import GIVEN, Detail, Events, Links, Texts
+from spanloom.fields import COMPOUND, FACTS, LONG, MANY, Document, integer, number, text
 from spanloom.payloads import Payload
-from spanloom.secrecy import User, pseudonym
-from spanloom.trace import Facts, Trace, begin
+from spanloom.secrecy import pseudonym
+from spanloom.trace import Given, Trace, begin
 
 _SIZE = 768
 """Bytes of a span about which nothing is said."""
@@ -47,19 +47,31 @@ class Span:
     """
 
     __slots__ = (
-        *("_cut", "_detail", "_events", "_life", "_links", "_parent", "_remote", "_size", "_start", "_token"),
-        *("kind", "name", "number", "trace"),
+        *("_cut", "_detail", "_events", "_given", "_life", "_links", "_parent", "_remote", "_size", "_start", "_token"),
+        *("_trace", "kind", "name", "number"),
     )
 
-    def __init__(self, name: str, kind: str, parent: "Span | Remote | None" = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        parent: "Span | Remote | None" = None,
+        attributes: Mapping[str, object] | None = None,
+        model: str | None = None,
+    ) -> None:
+        self._detail: Detail = {} if model is None else {"request_model": model}
+        self._size = _SIZE
+        self._given: Given | None = None
+        if attributes is not None:
+            self.set_attributes(attributes)
         above = _current.get() if parent is None else parent
         self._parent: int | None = None
         self._remote = False
         if above is None:
             ids.awake()
-            self.trace: Trace = begin(process.facts())
+            self._trace: Trace = begin(process.facts())
         else:
-            self.trace = above.trace
+            self._trace = above.trace
             self._parent = above.number
             if type(above) is Remote:
                 ids.awake()
@@ -67,14 +79,22 @@ class Span:
         self.number: int = ids.bits(64) or 1
         self.name = name
         self.kind = kind
-        self._detail: dict[str, object] = {}
         self._events: Events | None = None
         self._links: Links | None = None
         self._cut = 0
-        self._size = _SIZE
         self._life: object = ids.life
         self._token: Token[Span | None] | None = None
         self._start = perf_counter_ns()
+
+    @property
+    def trace(self) -> Trace:
+        """The trace, with what this span knows of it: what the spans below inherit."""
+        given = self._given
+        if given is not None:
+            self._trace = self._trace.knowing(given)  # first: another thread may start a span below at this moment
+            if self._given is given:
+                self._given = None
+        return self._trace
 
     @property
     def id(self) -> str:
@@ -122,9 +142,11 @@ class Span:
             return
         detail, self._detail = self._detail, {}
         events, self._events = self._events, None
+        if self._given is not None:
+            detail[GIVEN] = self._given
         process.offer(
             (
-                self.trace,
+                self._trace,
                 self.number,
                 self._parent,
                 self._remote,
@@ -176,13 +198,12 @@ class Span:
 
         The facts (tenant, session_id, user, …) are inherited as by `set_context`. None says nothing.
         """
-        detail, size, facts = self._detail, 0, None
+        detail, size = self._detail, 0
+        facts: dict[str, object] = {}
         try:
             for key, value in attributes.items():
                 if key in FACTS:
-                    if facts is None:
-                        facts = self.trace.facts.copy()
-                    _learn(facts, FACTS[key], value)
+                    facts[FACTS[key]] = value
                     continue
                 kind = type(value)
                 if kind is str:
@@ -197,8 +218,8 @@ class Span:
         except Exception:  # a mapping of the host's own making may raise anything
             process.complain("attributes= is no mapping of names to values", type(attributes).__name__)
         self._size += size
-        if facts is not None:
-            self._know(facts)
+        if facts:
+            self._learn(facts)
 
     def set_attribute(self, key: str, value: object) -> None:
         """Say one thing more by name, as `set_attributes` does."""
@@ -218,7 +239,7 @@ class Span:
         prompt_version: str | None = None,
     ) -> None:
         """Say who and what the span is for; spans started below it from now on inherit it. The user is hashed."""
-        self._learn_all(
+        self._learn(
             {
                 "request_id": request_id,
                 "session_id": session_id,
@@ -232,15 +253,18 @@ class Span:
             }
         )
 
-    def _learn_all(self, given: Mapping[str, object]) -> None:
-        facts = self.trace.facts.copy()
-        for name, value in given.items():
-            _learn(facts, name, value)
-        self._know(facts)
-
-    def _know(self, facts: Facts) -> None:
-        self.trace = self.trace.knowing(facts)
-        self._size += _ENTRY * len(facts)
+    def _learn(self, facts: Mapping[str, object]) -> None:
+        """Note facts for the spans below, should there be any, and for the sender."""
+        before = self._given
+        given: Given = {} if before is None else before.copy()
+        size = 0
+        for name, value in facts.items():
+            said = value if type(value) is str else text(value)
+            if said is not None:
+                given[name] = said
+                size += _ENTRY + len(said)
+        self._given = given
+        self._size += size
 
     def set_model(
         self,
@@ -308,12 +332,12 @@ class Span:
         context did not fit and was cut.
         """
         if id is not None or version is not None:
-            self._learn_all({"prompt_id": id, "prompt_version": version})
+            self._learn({"prompt_id": id, "prompt_version": version})
         if truncated is not None:
             self._note("context_truncated", truncated)
         if segments is not None:
-            self._detail |= fields.tokens(segments)
-            self._size += len(fields.SEGMENTS) * _ENTRY
+            fields.note_tokens(segments, self._detail)
+            self._size += len(segments) * _ENTRY if type(segments) is dict else fields.MANY * _ENTRY
 
     def set_documents(self, documents: Iterable[Document], *, k: int | None = None) -> None:
         """Say what was retrieved, best first, at most 100.
@@ -334,12 +358,11 @@ class Span:
 
     def set_finish_reasons(self, *reasons: str) -> None:
         """Say why the model stopped, one word a choice (stop, length, content_filter, tool_call, error)."""
-        for reason in reasons:
-            if type(reason) is not str:
-                reasons = fields.texts(reasons) or ()
-                break
+        if len(reasons) != 1 or type(reasons[0]) is not str:
+            reasons = fields.texts(reasons) or ()
         self._detail["finish_reasons"] = reasons
-        self._size += _ENTRY + sum(map(len, reasons))
+        for reason in reasons:
+            self._size += _ENTRY + len(reason)
 
     def set_tool(self, name: str) -> None:
         """Say which tool was called."""
@@ -440,12 +463,6 @@ class Span:
             self.record_error(error)
 
 
-def _learn(facts: Facts, name: str, value: object) -> None:
-    said = value if type(value) is str and len(value) <= SHORT else text(value)
-    if said is not None:
-        facts[name] = User(said) if name == "user" else said
-
-
 _current: ContextVar[Span | None] = ContextVar("spanloom.span", default=None)
 
 
@@ -463,12 +480,7 @@ def span(
     safety, feedback or other. `model` is the model asked for. Names in `attributes` that are fields fill them (tenant,
     session_id, user, prompt_id, retriever_k, temperature, …).
     """
-    made = Span(name, event_type, parent)
-    if model is not None:
-        made._detail["request_model"] = model
-    if attributes is not None:
-        made.set_attributes(attributes)
-    return made
+    return Span(name, event_type, parent, attributes, model)
 
 
 def current_span() -> Span | None:

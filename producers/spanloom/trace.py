@@ -8,6 +8,7 @@ from time import perf_counter_ns, time_ns
 from typing import NamedTuple
 
 from spanloom import ids
+from spanloom.fields import SHORT
 from spanloom.secrecy import User
 
 SAMPLED, RANDOM = 0x01, 0x02
@@ -15,6 +16,8 @@ SAMPLED, RANDOM = 0x01, 0x02
 
 Facts = dict[str, str | User]
 """By name; `user` is a User, all others are texts."""
+Given = dict[str, str | User | None]
+"""Facts as they were noted, of any length; None says nothing."""
 
 
 class Resource(NamedTuple):
@@ -49,7 +52,8 @@ class Receipt:
 
 
 class Trace:
-    """Immutable but for `encoded`, where the sender keeps the bytes that all these spans have in common.
+    """Immutable but for `encoded`, where the sender keeps the bytes that all these spans have in common, and for when
+    facts that were only noted are looked at: mostly by the sender.
 
     `facts` are request_id, session_id, user, tenant, experiment, run_id, dataset_id, prompt_id and prompt_version. A
     span that learns one gets a Trace of its own, which its later children inherit: facts flow down, never up or across.
@@ -59,31 +63,64 @@ class Trace:
     `receipt` for those whose sender waits for no word.
     """
 
-    __slots__ = ("anchor", "encoded", "facts", "flags", "id", "receipt", "resource", "state")
+    __slots__ = ("_given", "_id", "_known", "anchor", "encoded", "flags", "receipt", "resource", "state")
 
     def __init__(
         self,
-        id: str,
+        id: str | int,
         flags: int,
         state: str,
         facts: Facts,
         anchor: int | None = None,
         resource: Resource | None = None,
     ) -> None:
-        self.id = id
+        self._id = id
         self.flags = flags
         self.state = state
-        self.facts = facts
+        self._known = facts
+        self._given: tuple[Given, ...] = ()
         self.anchor = time_ns() - perf_counter_ns() if anchor is None else anchor
         self.resource = resource
         self.receipt: Receipt | None = None
         self.encoded: object = None
 
-    def knowing(self, facts: Facts) -> "Trace":
-        """Return the same trace with other facts."""
-        return Trace(self.id, self.flags, self.state, facts, self.anchor, self.resource)
+    @property
+    def id(self) -> str:
+        """The id: 32 lower-case hexadecimal characters."""
+        if type(self._id) is int:
+            self._id = f"{self._id:032x}"
+        return self._id  # type: ignore[return-value]
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the trace."""
+        given = self._given
+        if given:
+            self._known = _learned(self._known, given)
+            self._given = ()  # last: who sees this sees what is known
+        return self._known
+
+    def knowing(self, given: Given) -> "Trace":
+        """Return the same trace with more facts; `given` is the trace's from now on."""
+        before = self._given  # first: what it no longer holds is known
+        made = Trace(self._id, self.flags, self.state, self._known, self.anchor, self.resource)
+        made._given = (*before, given)
+        return made
+
+
+def _learned(known: Facts, given: tuple[Given, ...]) -> Facts:
+    facts = known.copy()
+    for notes in given:
+        for name, value in notes.items():
+            if value is None:
+                continue
+            said = value if isinstance(value, User) else value[:SHORT]
+            if name == "user" and isinstance(said, str):  # for all traces that hold these notes: hashed once
+                said = notes[name] = User(said)
+            facts[name] = said
+    return facts
 
 
 def begin(facts: Facts) -> Trace:
     """Start a new trace; its id is random, and says so."""
-    return Trace(ids.trace_id(), SAMPLED | RANDOM, "", facts)
+    return Trace(ids.bits(128) or 1, SAMPLED | RANDOM, "", facts)

@@ -12,11 +12,11 @@ from struct import Struct
 from typing import NamedTuple, TypeVar
 
 from spanloom import fields
-from spanloom.buffer import Ended
+from spanloom.buffer import GIVEN, Ended
 from spanloom.fields import KINDS, LONG, MANY, OTEL_KINDS, SEGMENTS, SHORT, STATUSES
 from spanloom.payloads import Payload
 from spanloom.secrecy import User
-from spanloom.trace import Resource, Trace
+from spanloom.trace import Given, Resource, Trace
 
 T = TypeVar("T")
 
@@ -244,7 +244,8 @@ def _prompt_head(*facts: str | None) -> bytes:
 def span(ended: Ended) -> bytes:
     """Return one span. A value that does not fit its field becomes an attribute."""
     trace, number, parent, remote, name, kind, start, end, detail, events, links, cut = ended
-    common = shared(trace)
+    given: Given | None = detail.pop(GIVEN, None)  # type: ignore[assignment]
+    common = shared(trace if given is None else trace.knowing(given))
     groups: list[list[bytes] | None] = [None, None, None, None, None]
     attributes: list[bytes] = []
     for key, value in detail.items():

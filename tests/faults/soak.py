@@ -10,11 +10,17 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import click
+from spanloom import topics_command
+from spanloom_schemas.settings import KafkaSettings
+from spanloom_stack import kafka, services
+from spanloom_stack.settings import StackSettings
+from spanloom_stack.supervise import Supervisor
 
 from tests.faults import crashes
 from tests.faults.catalogue import FAULTS, Fault
@@ -22,6 +28,7 @@ from tests.faults.fast import kill_at_full_speed
 from tests.faults.resources import NotHere, small_disk
 from tests.faults.stage import ROOT, staged
 from tests.faults.verdict import Verdict, rested
+from tests.producers import day as producer_day
 
 KILLS_A_ROUND = 25
 ALL_AT_ONCE = 0.1
@@ -86,6 +93,25 @@ def kills(seed: int, count: int, folder: Path) -> Trial:
 
 
 FULL_SPEED = "kill-at-20k"
+DAY = "producer-day"
+
+
+def day(folder: Path) -> Trial:
+    """A day of one producer's spans, compressed, on a broker alone; the verdict, and the seconds it took."""
+    service, bootstrap = services.broker(kafka.install(StackSettings().cache), folder / "data", port=0)
+    with Supervisor(folder) as supervisor:
+        supervisor.start(service)
+        topics_command.apply(KafkaSettings(kafka_bootstrap=bootstrap))
+        begun = time.monotonic()
+        lived = producer_day.lived(bootstrap, producer_day.SPANS)
+    grown = lived.growth
+    click.echo(
+        f"    {lived.made} spans; it grew by {grown.bytes / 2**20:.1f} MiB, {grown.threads} threads, {grown[2]} files"
+    )
+    wrong = [] if grown.flat else [f"what it held grew: {lived.held}"]
+    return Verdict(
+        lived.made, lived.dropped, lived.made - lived.stored - lived.dropped, 0, len(wrong), wrong
+    ), time.monotonic() - begun
 
 
 def tried(row: Row, tries: int, once: Callable[[Path], Trial]) -> None:
@@ -121,7 +147,7 @@ def simulated(seeds: int, seed: int) -> bool:
 @click.option("--faults", default="", help="Names of faults, with commas; empty: all; none: only the kills.")
 def main(total: int, seeds: int, seed: int, faults: str) -> None:
     """Run the faults and print the table."""
-    wanted, known = [name for name in faults.split(",") if name], [*(fault.name for fault in FAULTS), FULL_SPEED]
+    wanted, known = [name for name in faults.split(",") if name], [*(fault.name for fault in FAULTS), FULL_SPEED, DAY]
     if unknown := set(wanted) - {*known, "none"}:
         raise click.ClickException(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     agreed = simulated(seeds, seed) if seeds else True
@@ -135,6 +161,10 @@ def main(total: int, seeds: int, seed: int, faults: str) -> None:
     if not wanted or FULL_SPEED in wanted:
         rows.append(Row(f"1 {FULL_SPEED}"))
         tried(rows[-1], 2, lambda folder: kill_at_full_speed(seed, folder))
+        click.echo(str(rows[-1]))
+    if not wanted or DAY in wanted:
+        rows.append(Row(f"58 {DAY}"))
+        tried(rows[-1], 1, day)
         click.echo(str(rows[-1]))
     if total:
         rows.append(Row("1-4 random kill -9"))

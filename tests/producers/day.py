@@ -33,6 +33,11 @@ class Held(NamedTuple):
     threads: int
     descriptors: int
 
+    @property
+    def flat(self) -> bool:
+        """Whether growth is none: what the allocator keeps is some."""
+        return self.bytes <= 8 * 1024 * 1024 and (self.threads, self.descriptors) == (0, 0)
+
 
 class Day(NamedTuple):
     """What a service held, by samples, and where its spans are."""

@@ -1,11 +1,12 @@
 import asyncio
 import hmac
 import logging
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -76,6 +77,31 @@ def test_attributes_named_like_fields_fill_the_fields(recorded: Recorded, pepper
     assert llm["finish_reasons"] == ["stop"]
     assert found["scores"] == [{"name": "hit_at_k", "value": 1.0}]
     assert found["attributes"] == [{"key": "color", "value": "red"}, {"key": "flag", "value": "true"}]
+
+
+def test_spans_that_threads_start_at_once_all_inherit_what_is_known_above_them(recorded: Recorded) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(200):
+            above = spanloom.span("above", attributes={"tenant": "acme", "session_id": "s1"})
+            start = Barrier(4)
+
+            def below(above: spanloom.Span = above, start: Barrier = start) -> None:
+                start.wait()
+                spanloom.span("below", parent=above).end()
+
+            threads = [Thread(target=below) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            above.end()
+    finally:
+        sys.setswitchinterval(interval)
+    found = recorded.spans
+    assert len(found) == 1000
+    assert {(span["context"]["tenant"], span["context"]["session_id"]) for span in found} == {("acme", "s1")}
 
 
 SAID: dict[str, tuple[object, tuple[str, ...], object]] = {

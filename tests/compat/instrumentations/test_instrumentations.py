@@ -24,7 +24,7 @@ def run(*arguments: str) -> Any:
 
 @cache
 def recorded(by: str) -> Any:
-    return run(str(HERE / "record.py"), by.partition("-")[0], *truth.RECORDINGS[by])
+    return run(str(HERE / "record.py"), by.partition("-")[0], *{**truth.RECORDINGS, **truth.STORES}[by])
 
 
 @pytest.mark.parametrize(("by", "case"), truth.ALL)
@@ -32,6 +32,13 @@ def test_a_call_counts_once_and_keeps_its_texts(by: str, case: str) -> None:
     spans = truth.translated(recorded(by)[case])
     truth.counts_once(by, case, spans)
     truth.tells_how_it_ended(by, case, spans)
+    truth.holds_back(spans)
+
+
+@pytest.mark.parametrize("case", truth.STORE_CASES)
+def test_what_reads_a_vector_store_is_retrieval(case: str) -> None:
+    spans = truth.translated(recorded("qdrant-openllmetry")[case])
+    truth.reads_or_writes(case, spans)
     truth.holds_back(spans)
 
 

@@ -27,13 +27,15 @@ class Call(NamedTuple):
     counted: bool
     """Whether the span reports tokens."""
     failed: bool
+    source: str = ""
+    """Who made the span, as far as it is known: tenant and service."""
 
 
 class Calls:
     """The calls seen lately, at most `remembered`; not for several threads at once."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
-        self._by_response: OrderedDict[str, Call] = OrderedDict()
+        self._by_response: OrderedDict[tuple[str, str], Call] = OrderedDict()
         self._by_parent: OrderedDict[tuple[str, int], Call] = OrderedDict()
         self._remembered = remembered
 
@@ -41,23 +43,26 @@ class Calls:
         """Return the id of the span that `call` is an echo of; None: it is the call itself, and is remembered.
 
         An echo is of another instrumentation and of the same time. Either it has the same answer, in the same trace (or
-        both are roots); or it is the direct parent of the call; or it is a sibling, and both failed without an answer.
-        Where only the echo reports tokens it is no echo: a call counted twice is less wrong than tokens not counted.
+        both are roots, and of one sender); or it is the direct parent of the call; or it is a sibling, and both failed
+        without an answer. Where only the echo reports tokens it is no echo: a call counted twice is less wrong than
+        tokens not counted.
         """
         original = self._echoed(call)
         if original is not None:
             call = call._replace(span_id=original)  # an echo may have an echo around it
         elif call.response:
-            self._keep(self._by_response, call.response, call)
+            for key in _places(call):
+                self._keep(self._by_response, key, call)
         if call.parent is not None:
             self._keep(self._by_parent, (call.trace_id, call.parent), call)
         return original
 
     def _echoed(self, call: Call) -> int | None:
-        known = self._by_response.get(call.response) if call.response else None
+        found = (self._by_response.get(key) for key in _places(call)) if call.response else ()
+        known = next((one for one in found if one is not None and _same_time(one, call)), None)
         below = self._by_parent.get((call.trace_id, call.span_id))
         beside = None if call.parent is None else self._by_parent.get((call.trace_id, call.parent))
-        if known is not None and _same_answer(known, call):
+        if known is not None:
             return known.span_id
         if below is not None and _surrounds(call, below):
             return below.span_id
@@ -72,9 +77,14 @@ class Calls:
             calls.popitem(last=False)
 
 
-def _same_answer(first: Call, then: Call) -> bool:
-    together = first.trace_id == then.trace_id or (first.parent is None and then.parent is None)
-    return _may_echo(first, then) and together and first.start <= then.end and then.start <= first.end
+def _places(call: Call) -> list[tuple[str, str]]:
+    """Return where a call is remembered by its answer: in its trace, a root also with its sender."""
+    places = [(call.trace_id, call.response)]
+    return places if call.parent is not None else [*places, (call.source, call.response)]
+
+
+def _same_time(first: Call, then: Call) -> bool:
+    return _may_echo(first, then) and first.start <= then.end and then.start <= first.end
 
 
 def _surrounds(outer: Call, inner: Call) -> bool:

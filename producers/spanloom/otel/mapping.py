@@ -73,7 +73,8 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
     blocked = outcome.block_reason(said, kind, error, detail.get("finish_reasons"))
     if kind in table.INFERENCE:
         counts = usage.read(said)
-        original = _original(span, said, detail, calls, counts)
+        source = f"{about.facts.get('tenant', '')}\0{about.resource.service if about.resource else ''}"
+        original = _original(span, said, detail, calls, counts, source)
         if original is None:
             used |= _took(span, said, detail, counts)
         else:
@@ -163,12 +164,14 @@ def _worded(field: str, fit: object) -> object:
     return fit
 
 
-def _original(span: Received, said: Attributes, detail: Detail, calls: Calls, counts: usage.Counts) -> int | None:
+def _original(
+    span: Received, said: Attributes, detail: Detail, calls: Calls, counts: usage.Counts, source: str
+) -> int | None:
     """Return the id of the span of which this one is an echo."""
     model = detail.get("request_model") or detail.get("response_model") or ""
     ids = (span.scope, span.trace_id, span.span_id, span.parent, span.start, span.end)
     failed = detail["status"] == "error"
-    return calls.original(Call(*ids, str(model), _response_id(said), bool(counts.said), failed))
+    return calls.original(Call(*ids, str(model), _response_id(said), bool(counts.said), failed, source))
 
 
 def _response_id(said: Attributes) -> str:

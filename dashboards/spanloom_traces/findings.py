@@ -12,6 +12,7 @@ _DECIDES = 0.5  # the share of a trace's time with which one span is its cause
 _CROWDED = 0.8  # the share of a prompt that context takes when it drowns the rest
 _WILD = 1.0  # the temperature from which on the same question gets different answers
 _EVENTS = ("retry", "fallback", "timeout")
+_FOREIGN = "otel.scope.name"  # of spans that another instrumentation made: what it does not tell is not known
 
 
 class Finding(Struct, frozen=True):
@@ -72,6 +73,8 @@ def _retrieval(spans: Sequence[SpanDetail]) -> Iterator[Finding]:
     searches = [span for span in spans if span.kind == "retrieval"]
     for span in searches:
         if not span.named:
+            if _FOREIGN in span.attributes:
+                continue
             yield Finding("retrieval", span.span_id, f"{_where(span)} found no documents")
         elif span.retriever_k and len(span.named) < span.retriever_k:
             few = f"{_where(span)} found {len(span.named)} of the {span.retriever_k} documents asked for"
@@ -83,7 +86,7 @@ def _retrieval(spans: Sequence[SpanDetail]) -> Iterator[Finding]:
             if score.name == "context_precision" and score.value < 0.5:
                 text = f"context_precision of {_where(span)} is {score.value:.2g}: most of its documents do not help"
                 yield Finding("retrieval", span.span_id, text)
-    found = sum(len(span.named) for span in searches)
+    found = sum(len(span.named) for span in searches if _FOREIGN not in span.attributes)
     if found and not any(document.cited for span in spans for document in span.named):
         yield Finding("retrieval", None, f"none of the {found} documents retrieved is cited by the answer")
 

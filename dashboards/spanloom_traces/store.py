@@ -1,10 +1,10 @@
 """`TraceStore`: everything that a program may ask about traces, runs and their figures."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Self, get_args
 
 from msgspec import Struct
 from spanloom_schemas import settings as environment
@@ -180,7 +180,7 @@ class TraceStore:
 
     def whole(
         self, trace_ids: Sequence[str] = (), *, since: timedelta = _HOUR, until: timedelta = timedelta()
-    ) -> Iterator[dict[str, Any]]:
+    ) -> whole.Whole:
         """The spans of some traces, or all that ended from `since` to `until` ago: every column, each span once."""
         if trace_ids:
             return whole.of_traces(self._connection, [_id(trace_id) for trace_id in trace_ids])

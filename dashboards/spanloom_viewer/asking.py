@@ -47,11 +47,18 @@ def limit(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @contextmanager
 def asking() -> "Iterator[TraceStore]":
     """The store; on a terminal something moves until it has answered. What it cannot answer is said in one line."""
+    with Console(stderr=True).status("asking ClickHouse …"), opened() as store:
+        yield store
+
+
+@contextmanager
+def opened() -> "Iterator[TraceStore]":
+    """The store; what it cannot answer is said in one line."""
     from spanloom_traces import StoreError, TraceStore
 
     settings = environment.read(ViewerSettings)
     try:
-        with Console(stderr=True).status("asking ClickHouse …"), TraceStore(settings) as store:
+        with TraceStore(settings) as store:
             yield store
     except StoreError as error:
         raise click.ClickException(str(error)) from error

@@ -6,10 +6,10 @@ reasoning, reasoning. Providers overlap them in their own ways.
 
 from typing import NamedTuple
 
-_INPUT_WITHOUT_CACHE = frozenset({"anthropic", "aws.bedrock"})
+INPUT_WITHOUT_CACHE = frozenset({"anthropic", "aws.bedrock"})
 """Providers whose own responses count cache reads and writes beside the input; all others within it."""
 
-_OUTPUT_WITHOUT_REASONING = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
+OUTPUT_WITHOUT_REASONING = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 """Providers whose own responses count reasoning (thoughts) beside the output; all others within it."""
 
 
@@ -39,8 +39,8 @@ def disjoint(
     follow it, whatever the provider. A part larger than its whole leaves 0, never less.
     """
     parts = (cache_read or 0) + (cache_write or 0)
-    if input is not None and provider not in _INPUT_WITHOUT_CACHE:
+    if input is not None and provider not in INPUT_WITHOUT_CACHE:
         input = max(input - parts, 0)
-    if output is not None and provider not in _OUTPUT_WITHOUT_REASONING:
+    if output is not None and provider not in OUTPUT_WITHOUT_REASONING:
         output = max(output - (reasoning or 0), 0)
     return Tokens(input, cache_read, cache_write, output, reasoning)

@@ -31,6 +31,14 @@ def test_nothing_stands_out_in_a_healthy_trace():
     assert findings(None, []) == ()
 
 
+def test_what_another_instrumentation_does_not_tell_is_not_taken_for_none():
+    foreign = {"attributes": {"otel.scope.name": "opentelemetry.instrumentation.qdrant"}}
+    searches = [span("a", "retrieval", "r", **foreign), span("b", "retrieval", "r", named=FOUND[:1], **foreign)]
+    assert findings(None, [span("r", "request"), *searches]) == ()
+    few = span("c", "retrieval", "r", named=FOUND, retriever_k=5, **foreign)
+    assert "found 2 of the 5" in findings(None, [span("r", "request"), few])[0].text
+
+
 @pytest.mark.parametrize(
     ("facts", "about", "said"),
     [

@@ -7,12 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from spanloom.probe.running import run
+from spanloom.probe.settings import ProbeSettings
+
+from tests.producers.probe.test_probe import READINGS, Watched
 
 UP = [sys.executable, "-c", "from spanloom.cli import main; main()", "up"]
 FREE_PORTS = {
@@ -83,14 +90,34 @@ def test_a_second_one_on_the_same_folder_is_refused(up: Up) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_canary_flies_from_the_producer_to_the_reader(up: Up) -> None:
-    found = {
+def found(up: Up) -> dict[str, str]:
+    """The variables that lead to what it runs."""
+    return {
         f"SPANLOOM_{name}": url[1]
         for name, pattern in (("KAFKA_BOOTSTRAP", r"Kafka +(\S+)"), ("CLICKHOUSE_URL", r"ClickHouse +(\S+)"))
         if (url := re.search(pattern, up.said))
     }
+
+
+def test_what_a_probe_reads_of_gpus_and_machine_is_in_the_minutes_of_clickhouse(up: Up) -> None:
+    known, stop, said, host = found(up), threading.Event(), list[str](), uuid.uuid4().hex
+    kafka = known["SPANLOOM_KAFKA_BOOTSTRAP"]
+    settings = ProbeSettings(kafka_bootstrap=kafka, host=host, probe_metrics_port=0)
+    run(settings, stop, said.append, Watched(stop, said))
+    asked = f"SELECT quantity, gpu_id, readings, failed, mean FROM samples_1m WHERE host = '{host}' FORMAT JSON"
+    rows: list[dict[str, Any]] = []
+    while len(rows) < 12:  # six quantities of two GPUs, and the machine's own
+        with urllib.request.urlopen(f"{known['SPANLOOM_CLICKHOUSE_URL']}/?database=spanloom", asked.encode()) as answer:
+            rows = json.load(answer)["data"]
+    of = {(row["gpu_id"], row["quantity"]): row for row in rows}
+    assert of["0", "gpu_utilization"]["mean"] == 0.45  # of 40 % and 50 %
+    assert (int(of["1", "gpu_power"]["failed"]), of["1", "gpu_power"]["mean"]) == (READINGS, None)
+    assert of["", "memory_used"]["mean"] > 0
+
+
+def test_a_canary_flies_from_the_producer_to_the_reader(up: Up) -> None:
     canary = [*UP[:-1], "canary", "--timeout", "60"]
-    done = subprocess.run(canary, env=environment(up.data, **found), capture_output=True, text=True, timeout=90)
+    done = subprocess.run(canary, env=environment(up.data, **found(up)), capture_output=True, text=True, timeout=90)
     assert (done.returncode, done.stderr) == (0, "")
     said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert re.fullmatch(r"[0-9a-f]{32}", said["trace"])

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from spanloom_viewer.asking import Period, asking
+from spanloom_viewer.asking import Period, opened
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)=([^\r\n]*)")
 
@@ -41,20 +44,33 @@ def export(
     ids = [trace_id.strip().lower() for trace_id in trace_ids]
     if not all(re.fullmatch(r"[0-9a-f]{32}", trace_id) for trace_id in ids):
         raise click.UsageError("a trace id is 32 hexadecimal digits; spanloom traces lists the latest")
-    if otlp is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", otlp):
-        raise click.UsageError(f"{otlp} is no URL that begins with http:// or https://")
-    with asking() as store:
+    if otlp is not None and not re.fullmatch(r"https?://[^\s/?#@]+([/?]\S*)?", otlp):
+        raise click.UsageError(
+            "--otlp takes a URL that begins with http:// or https:// and holds no user name or password (--header does)"
+        )
+    with opened() as store, _progress() as moving:
         found = store.whole(ids, since=since, until=until)
+        rows = moving.track(found, found.count, description="exporting …")
         if jsonl is not None:
-            click.echo(f"{written(found, jsonl)} spans written", err=True)
+            click.echo(f"{written(rows, jsonl)} spans written", err=True)
             return
         try:
-            sent = sending.send(found, str(otlp), _parsed(headers))
+            sent = sending.send(rows, str(otlp), _parsed(headers))
         except sending.RefusedError as error:
             raise click.ClickException(str(error)) from None
     click.echo(f"{sent.spans - sent.rejected} spans sent to {otlp}")
     if sent.rejected:
         raise click.ClickException(f"{otlp} rejected {sent.rejected} spans: {sent.why or 'it does not say why'}")
+
+
+def _progress() -> "Progress":
+    """A bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def written(rows: Iterable[dict[str, Any]], path: str) -> int:

@@ -4,12 +4,13 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from itertools import islice
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from spanloom_viewer.outbound.otlp import Row, request
 
@@ -18,7 +19,18 @@ SPANS = 500
 TRIES = 6
 TIMEOUT_SECONDS = 30
 LONGEST_PAUSE_SECONDS = 30.0
+_ANSWER_BYTES = 4 * 1024 * 1024
 _AGAIN = frozenset({429, 502, 503, 504})
+
+
+class _Here(HTTPRedirectHandler):
+    """Follows nothing: a POST that is led elsewhere arrives there as a GET, without its spans."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Say so."""
+
+
+_OPENER = build_opener(_Here)
 
 
 class RefusedError(Exception):
@@ -72,10 +84,14 @@ def _post(body: bytes, url: str, headers: Mapping[str, str], sleep: Callable[[fl
     for attempt in range(TRIES):
         pause = min(LONGEST_PAUSE_SECONDS, 0.5 * 2**attempt)
         try:
-            with urlopen(asked, timeout=TIMEOUT_SECONDS) as answer:
-                said = answer.read()
+            with _OPENER.open(asked, timeout=TIMEOUT_SECONDS) as answer:
+                said = answer.read(_ANSWER_BYTES)
+            if answer.headers.get_content_type() == "text/html":
+                raise RefusedError(f"{url} answers with a page for people: it takes no OTLP there")
             return _read(said)
         except HTTPError as error:
+            if where := error.headers.get("Location"):
+                raise RefusedError(f"{url} answers {error.code}: it is at {where[:200]!r}") from None
             why = f"{url} answers {error.code}{_reason(error)}"
             if error.code not in _AGAIN:
                 raise RefusedError(why) from None
@@ -101,4 +117,13 @@ def _reason(error: HTTPError) -> str:
 
 
 def _asked_for(after: str | None, otherwise: float) -> float:
-    return min(LONGEST_PAUSE_SECONDS, float(after)) if after and after.isascii() and after.isdigit() else otherwise
+    """Return the seconds of a Retry-After, which is a number or a date."""
+    if not after:
+        return otherwise
+    if after.isascii() and after.isdigit():
+        return min(LONGEST_PAUSE_SECONDS, float(after))
+    try:
+        at = parsedate_to_datetime(after).timestamp()
+    except (ValueError, OverflowError):
+        return otherwise
+    return min(LONGEST_PAUSE_SECONDS, max(0.0, at - time.time()))

@@ -96,7 +96,7 @@ def read(request: ExportTraceServiceRequest, facts: Facts) -> Request:
     spans = []
     for group in request.resource_spans:
         here, rest = resource(attributes(group.resource.attributes))
-        about = About(here, rest, facts)
+        about = About(here, rest, facts, f"{facts.get('tenant', '')}\0{here.service}")
         for scoped in group.scope_spans:
             for span in scoped.spans:
                 if reason := _wrong(span):

@@ -36,6 +36,8 @@ class Call(NamedTuple):
     counted: bool
     """Whether the span reports tokens."""
     failed: bool
+    sender: str = ""
+    """Who sent the span, where spans of several come together."""
 
 
 class Calls:
@@ -55,8 +57,9 @@ class Calls:
         """Return the id of the span that `call` is an echo of; None: it is the call itself, and is remembered.
 
         An echo is of another instrumentation and of the same time. Either it has the same answer, in the same trace (or
-        both are roots); or it is the direct parent of the call; or it is a sibling, and both failed without an answer.
-        Where only the echo reports tokens it is no echo: a call counted twice is less wrong than tokens not counted.
+        both are roots, and of one sender); or it is the direct parent of the call; or it is a sibling, and both failed
+        without an answer. Where only the echo reports tokens it is no echo: a call counted twice is less wrong than
+        tokens not counted.
         """
         while self._announced:
             self._answered(self._announced.popleft())
@@ -70,14 +73,14 @@ class Calls:
         return original
 
     def _echoed(self, call: Call) -> int | None:
-        known = self._by_response.get((call.trace_id, call.response)) if call.response else None
-        if known is None and call.response and call.parent is None:
-            known = self._by_response.get((_ROOT, call.response))
-        if known is not None and (known.trace_id, known.span_id) == (call.trace_id, call.span_id):
+        places = _places(call) if call.response else ()
+        found = [one for place in places if (one := self._by_response.get(place)) is not None]
+        if any((one.trace_id, one.span_id) == (call.trace_id, call.span_id) for one in found):
             return None
+        known = next((one for one in found if _same_time(one, call)), None)
         below = self._by_parent.get((call.trace_id, call.span_id))
         beside = None if call.parent is None else self._by_parent.get((call.trace_id, call.parent))
-        if known is not None and _same_answer(known, call):
+        if known is not None:
             return known.span_id
         if below is not None and _surrounds(call, below):
             return below.span_id
@@ -86,19 +89,14 @@ class Calls:
         return None
 
     def _answered(self, call: Call) -> None:
-        self._keep(self._by_response, (call.trace_id, call.response), call)
-        if call.parent is None:
-            self._keep(self._by_response, (_ROOT, call.response), call)
+        for key in _places(call):
+            self._keep(self._by_response, key, call)
 
     def _keep(self, calls: OrderedDict[K, Call], key: K, call: Call) -> None:
         calls[key] = call
         calls.move_to_end(key)
         if len(calls) > self._remembered:
             calls.popitem(last=False)
-
-
-_ROOT = ""
-"""In place of a trace: calls that are roots are compared across traces, as each instrumentation may begin its own."""
 
 
 def once(span: Ended, calls: Calls) -> Ended:
@@ -126,7 +124,13 @@ def once(span: Ended, calls: Calls) -> Ended:
 _USAGE = frozenset(f"{bucket}_tokens" for bucket in ("input", "output", "cache_read", "cache_write", "reasoning"))
 
 
-def _same_answer(first: Call, then: Call) -> bool:
+def _places(call: Call) -> list[tuple[str, str]]:
+    """Return where a call is remembered by its answer: in its trace, a root also with its sender."""
+    places = [(call.trace_id, call.response)]
+    return places if call.parent is not None else [*places, (call.sender, call.response)]
+
+
+def _same_time(first: Call, then: Call) -> bool:
     return _may_echo(first, then) and first.start <= then.end and then.start <= first.end
 
 

@@ -11,10 +11,6 @@ from typing import NamedTuple
 from spanloom.fields import KINDS as OUR_KINDS
 from spanloom.fields import SEGMENTS
 
-_VECTOR_STORES: dict[str, tuple[str, ...]] = {
-    "retrieval": ("chroma", "lancedb", "marqo", "milvus", "pinecone", "qdrant", "weaviate")
-}
-
 KINDS: tuple[tuple[str, dict[str, tuple[str, ...]]], ...] = (
     ("spanloom.kind", {kind: (kind,) for kind in OUR_KINDS}),
     (
@@ -73,8 +69,6 @@ KINDS: tuple[tuple[str, dict[str, tuple[str, ...]]], ...] = (
     ("traceloop.span.kind", {"tool": ("tool",), "other": ("workflow", "task", "agent")}),
     ("span.type", {"llm": ("llm_request",), "tool": ("tool",)}),
     ("mcp.method.name", {"tool": ("tools/call",)}),
-    ("db.system", _VECTOR_STORES),
-    ("db.system.name", _VECTOR_STORES),
 )
 """Attribute, and which of its values mean which stage; a value that is not named here says nothing.
 
@@ -92,6 +86,25 @@ EVIDENCE: tuple[tuple[str, str], ...] = (
 
 OPERATIONS = frozenset({"gen_ai.operation.name", "ai.operationId", "traceloop.span.kind", "openinference.span.kind"})
 """With one of these, even with a value unknown here, EVIDENCE is not asked: it may be a wrapper."""
+
+STORES: dict[str, frozenset[str]] = {
+    "chroma": frozenset({"query", "get"}),
+    "lancedb": frozenset({"search"}),
+    "marqo": frozenset({"search"}),
+    "milvus": frozenset({"search", "hybrid_search", "query", "get"}),
+    "pinecone": frozenset({"query"}),
+    "qdrant": frozenset(
+        {
+            *("search", "search_batch", "search_groups", "query", "query_batch", "query_points", "query_batch_points"),
+            *("recommend", "recommend_batch", "recommend_groups", "discover", "discover_batch", "scroll"),
+        }
+    ),
+    "weaviate": frozenset({"do", "raw", "graphql_raw_query", "fetch_object_by_id", "fetch_objects"}),
+}
+"""Vector stores, in lower case, and their operations that retrieve; all others write, or look after the store."""
+STORE_SYSTEMS = ("db.system", "db.system.name")
+STORE_OPERATIONS = ("db.operation", "db.operation.name")
+"""Where store and operation are named; an operation that is not, by the end of the span's name (pinecone.query)."""
 
 INFERENCE = frozenset({"llm", "embedding", "rerank"})
 """Stages on which usage and time to first token count; elsewhere they stay attributes."""
@@ -137,6 +150,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "tool_name": ("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "traceloop.entity.name"),
     "retriever_k": (
         *("gen_ai.retrieval.top_k", "db.vector.query.top_k", "pinecone.query.top_k", "reranker.top_k"),
+        *("db.chroma.query.n_results", "db.milvus.search.limit"),
         "gen_ai.request.top_k",
     ),
     "error_type": ("error.type", "exception.type"),
@@ -178,6 +192,7 @@ WHOLE, REST = True, False
 """Whether a count of input contains what was read from and written to a cache, one of output the reasoning."""
 
 _LANGFUSE = "langfuse.observation.usage_details"
+_VERCEL = "ai.response.providerMetadata"
 
 USAGE: dict[str, dict[str, bool | None]] = {
     "input": {
@@ -195,6 +210,7 @@ USAGE: dict[str, dict[str, bool | None]] = {
         "input_tokens": REST,
     },
     "output": {
+        "ai.usage.outputTokenDetails.textTokens": REST,
         "gen_ai.usage.output_tokens": WHOLE,
         "gen_ai.usage.completion_tokens": WHOLE,
         "llm.token_count.completion": WHOLE,
@@ -215,6 +231,9 @@ USAGE: dict[str, dict[str, bool | None]] = {
         "llm.token_count.prompt_details.cache_input": None,
         "ai.usage.inputTokenDetails.cacheReadTokens": None,
         "ai.usage.cachedInputTokens": None,
+        f"{_VERCEL}.openai.cachedPromptTokens": None,
+        f"{_VERCEL}.anthropic.cacheReadInputTokens": None,
+        f"{_VERCEL}.anthropic.usage.cache_read_input_tokens": None,
         f"{_LANGFUSE}.prompt_tokens_details.cached_tokens": None,
         f"{_LANGFUSE}.input_tokens_details.cached_tokens": WHOLE,
         f"{_LANGFUSE}.input_cached_tokens": None,
@@ -230,7 +249,8 @@ USAGE: dict[str, dict[str, bool | None]] = {
         "gen_ai.usage.input_tokens.cache_write": None,
         "llm.token_count.prompt_details.cache_write": None,
         "ai.usage.inputTokenDetails.cacheWriteTokens": None,
-        "ai.response.providerMetadata.anthropic.cacheCreationInputTokens": None,
+        f"{_VERCEL}.anthropic.cacheCreationInputTokens": None,
+        f"{_VERCEL}.anthropic.usage.cache_creation_input_tokens": None,
         f"{_LANGFUSE}.input_cache_creation": None,
         f"{_LANGFUSE}.cache_creation_input_tokens": REST,
         "cache_creation_tokens": None,
@@ -243,6 +263,7 @@ USAGE: dict[str, dict[str, bool | None]] = {
         "llm.usage.reasoning_tokens": None,
         "ai.usage.outputTokenDetails.reasoningTokens": None,
         "ai.usage.reasoningTokens": None,
+        f"{_VERCEL}.openai.reasoningTokens": None,
         f"{_LANGFUSE}.completion_tokens_details.reasoning_tokens": None,
         f"{_LANGFUSE}.output_tokens_details.reasoning_tokens": WHOLE,
         f"{_LANGFUSE}.output_reasoning_tokens": None,
@@ -260,8 +281,13 @@ USAGE: dict[str, dict[str, bool | None]] = {
 Vercel's total is not among them: it leaves out what the provider's counts leave out.
 """
 
-INPUT_WITHOUT_CACHE = frozenset({"anthropic", "aws.bedrock"})
-"""Providers whose raw counts of input leave out the cache: where a name's basis is None, and no total tells."""
+SUMS = {
+    f"{_LANGFUSE}.input_cache_creation": (
+        f"{_LANGFUSE}.input_cache_creation_5m",
+        f"{_LANGFUSE}.input_cache_creation_1h",
+    )
+}
+"""Name of a count → names of what is counted beside it, and belongs to the same bucket."""
 
 FIRST_TOKEN: dict[str, int] = {
     "gen_ai.response.time_to_first_chunk": 10**9,
@@ -310,6 +336,11 @@ APIS = frozenset({"chat", "responses", "completion", "messages", "embedding", "g
 USUAL_TIERS = frozenset({"default", "auto", "standard", "on_demand"})
 """Service tiers, in lower case, of which there is nothing to say."""
 
+FINISH_MESSAGES = ("gen_ai.output.messages",)
+"""Attributes whose JSON is a list of messages, each perhaps with a finish_reason: where no attribute says why."""
+FINISH_EVENTS = frozenset({"gen_ai.choice"})
+"""Events that may have a finish_reason, likewise."""
+
 REASONS = {
     "stop": ("end_turn", "stop_sequence", "eos", "complete", "completed"),
     "length": ("max_tokens", "max_output_tokens"),
@@ -322,7 +353,8 @@ REASONS = {
 """OpenTelemetry's words for why a model stopped, and providers' words for them, in lower case."""
 
 BLOCKING_ERRORS = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
-"""Types of errors, in lower case, that say that a safety check refused."""
+"""Types and codes of errors, in lower case, that say that a safety check refused."""
+ERROR_CODES = ("error.code",)
 
 
 class Block(NamedTuple):
@@ -353,7 +385,7 @@ LEVELS = frozenset({"langfuse.observation.level"})
 UNFOLD = frozenset(
     {
         *(_LANGFUSE, "langfuse.observation.model.parameters", "llm.invocation_parameters", "metadata"),
-        *("embedding.invocation_parameters", "ai.response.providerMetadata"),
+        *("embedding.invocation_parameters", _VERCEL),
     }
 )
 """Attributes whose JSON holds things of which we know some."""
@@ -363,10 +395,10 @@ DOCUMENTS = ("retrieval.documents.", "reranker.output_documents.")
 DOCUMENT_LISTS = ("gen_ai.retrieval.documents",)
 """Attributes that hold a JSON list of {id, score}."""
 DOCUMENT_EVENTS = {
-    "db.search.result": ("db.search.result.id", "db.search.result.score", "db.search.result.distance"),
-    "db.query.result": ("db.query.result.id", "db.query.result.score", "db.query.result.distance"),
+    "db.search.result": (("db.search.result.id",), ("db.search.result.score", "db.search.result.distance")),
+    "db.query.result": (("db.query.result.id", "_id"), ("db.query.result.score", "_score", "db.query.result.distance")),
 }
-"""Event of one found document → its id, its score, its distance."""
+"""Event of one found document → the names of its id, and of its score or distance. Anything else on it may be text."""
 
 EVALUATIONS = {
     "evaluations.": ("evaluation.name", "evaluation.score"),

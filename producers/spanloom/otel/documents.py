@@ -74,11 +74,10 @@ def _document(one: Attributes, prefix: str, pseudonym: Callable[[str], str]) -> 
     return (name, None if score is None else fields.number(score), cited) if name else None
 
 
-def _result(attributes: Attributes, names: tuple[str, str, str]) -> Found | None:
-    name, score, distance = (attributes.get(key) for key in names)
-    said = fields.text(name)
-    measure = score if score is not None else distance
-    return (said, None if measure is None else fields.number(measure), False) if said else None
+def _result(attributes: Attributes, names: tuple[tuple[str, ...], tuple[str, ...]]) -> Found | None:
+    ids, measures = ([attributes[name] for name in some if attributes.get(name) is not None] for some in names)
+    said = fields.text(ids[0]) if ids else None
+    return (said, fields.number(measures[0]) if measures else None, False) if said else None
 
 
 def _some(found: Iterable[Found | None]) -> tuple[Found, ...]:

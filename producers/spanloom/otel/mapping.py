@@ -46,6 +46,8 @@ class About(NamedTuple):
     """Of the resource; kept on service-entry spans."""
     facts: Facts
     """Of the process or the connection (tenant); what a span says itself does not change them."""
+    sender: str = ""
+    """Who sent the span, where spans of several come together."""
 
 
 def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[str], str]) -> Ended:
@@ -55,8 +57,10 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
     usage, and names the span that counts. `pseudonym` makes the keyed hash of a text.
     """
     said = unfold(span.attributes)
-    kind = stage(said, span.kind)
+    kind = stage(said, span.kind, span.name)
     detail, facts, used = _fields(said, kind) if not _PLACES.keys().isdisjoint(said) else ({}, {}, set())
+    if kind in table.INFERENCE and "finish_reasons" not in detail and (raw := outcome.told_reasons(span)):
+        detail["finish_reasons"] = outcome.finish_reasons(raw)
     error = outcome.error_type(span, detail.pop("error_type", None))
     detail |= {"otel_kind": span.kind, "status": "error" if error else span.status}
     if error:
@@ -68,10 +72,10 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
             detail["documents"] = documents
         if scores := verdicts(said, span.events):
             detail["scores"] = scores
-    blocked = outcome.block_reason(said, kind, error)
+    blocked = outcome.block_reason(said, kind, error, detail.get("finish_reasons"))
     if kind in table.INFERENCE:
         counts = usage.read(said)
-        original = _original(span, said, detail, calls, counts)
+        original = _original(span, said, detail, calls, counts, about.sender)
         if original is None:
             used |= _took(span, said, detail, counts)
         else:
@@ -94,17 +98,26 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
     return (*ids, span.start, max(span.start, span.end), detail, events or None, links or None, span.cut + cut)
 
 
-def stage(said: Attributes, otel_kind: str) -> str:
+def stage(said: Attributes, otel_kind: str, name: str) -> str:
     """Return the stage of a span: what the tables tell, else `request` of a server's or consumer's, or `other`."""
     if not _TELLING.isdisjoint(said):
-        for name, stages in _KINDS:
-            if name in said and (found := stages.get(str(said[name]))) is not None:
+        for attribute, stages in _KINDS:
+            if attribute in said and (found := stages.get(str(said[attribute]))) is not None:
                 return found
+    for attribute in table.STORE_SYSTEMS:
+        if attribute in said and _operation(said, name) in table.STORES.get(str(said[attribute]).lower(), ()):
+            return "retrieval"
     if said and table.OPERATIONS.isdisjoint(said):
-        for name, found in table.EVIDENCE:
-            if said.get(name):
+        for attribute, found in table.EVIDENCE:
+            if said.get(attribute):
                 return found
     return "request" if otel_kind in ("server", "consumer") else "other"
+
+
+def _operation(said: Attributes, name: str) -> str:
+    """Return what was asked of a store."""
+    named = (text(said.get(attribute)) for attribute in table.STORE_OPERATIONS)
+    return next((operation.lower() for operation in named if operation), name.rpartition(".")[2])
 
 
 def provider(said: str) -> str:
@@ -152,12 +165,14 @@ def _worded(field: str, fit: object) -> object:
     return fit
 
 
-def _original(span: Received, said: Attributes, detail: Detail, calls: Calls, counts: usage.Counts) -> int | None:
+def _original(
+    span: Received, said: Attributes, detail: Detail, calls: Calls, counts: usage.Counts, sender: str
+) -> int | None:
     """Return the id of the span of which this one is an echo."""
     model = detail.get("request_model") or detail.get("response_model") or ""
     ids = (span.scope, span.trace_id, span.span_id, span.parent, span.start, span.end)
     failed = detail["status"] == "error"
-    return calls.original(Call(*ids, str(model), _response_id(said), bool(counts.said), failed))
+    return calls.original(Call(*ids, str(model), _response_id(said), bool(counts.said), failed, sender))
 
 
 def _response_id(said: Attributes) -> str:
@@ -203,7 +218,7 @@ def _notes(span: Received, detail: Detail) -> tuple[Events, Links, int, int]:
         if name in table.CHUNK_EVENTS:
             chunks += 1
         elif len(events) < MANY:
-            said, held = texts(attributes)
+            said, held = texts(attributes, table.DOCUMENT_EVENTS.get(name))
             events.append((text(name) or "", time, said))
             hidden += held
     for trace, at, attributes in span.links[:MANY]:

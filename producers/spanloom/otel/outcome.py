@@ -6,11 +6,25 @@ from spanloom import fields
 from spanloom.fields import text
 from spanloom.otel import dialects as table
 from spanloom.otel.received import Attributes, Received
+from spanloom.otel.values import parsed
 
 
 def finish_reasons(raw: Iterable[str]) -> tuple[str, ...]:
     """Return OpenTelemetry's words for a provider's."""
     return tuple(_reason(said) for said in raw)
+
+
+def told_reasons(span: Received) -> tuple[str, ...]:
+    """Return the provider's words for why a model stopped that are in its messages, or in events of its choices."""
+    for name in table.FINISH_MESSAGES:
+        said = span.attributes.get(name)
+        messages = parsed(said) if isinstance(said, str) else said
+        if isinstance(messages, list | tuple):
+            found = (one.get("finish_reason") for one in messages if isinstance(one, dict))
+            if reasons := tuple(reason for reason in found if isinstance(reason, str) and reason):
+                return reasons
+    choices = (attributes.get("finish_reason") for name, _, attributes in span.events if name in table.FINISH_EVENTS)
+    return tuple(reason for reason in choices if isinstance(reason, str) and reason)
 
 
 def error_type(span: Received, named: object) -> str | None:
@@ -26,9 +40,12 @@ def error_type(span: Received, named: object) -> str | None:
     return next((found for found in raised if found), "_OTHER")
 
 
-def block_reason(said: Attributes, kind: str, error: str | None) -> str | None:
-    """Return why a safety check blocked, in a word; None: nothing says that one did."""
-    if error is None and _TELLING.isdisjoint(said):
+def block_reason(said: Attributes, kind: str, error: str | None, reasons: object) -> str | None:
+    """Return why a safety check blocked, in a word; None: nothing says that one did.
+
+    `reasons` are OpenTelemetry's words for why a model stopped, wherever they were found.
+    """
+    if error is None and not reasons and _TELLING.isdisjoint(said):
         return None
     for rule in table.BLOCKS:
         value = text(said[rule.attribute]) if rule.attribute in said and rule.kind in (None, kind) else None
@@ -37,7 +54,13 @@ def block_reason(said: Attributes, kind: str, error: str | None) -> str | None:
     for name in table.FIELDS["finish_reasons"]:
         if name in said and (refused := blocked_by(fields.texts(said[name]) or ())):
             return refused
-    return _word(error) if error is not None and _word(error) in table.BLOCKING_ERRORS else None
+    if isinstance(reasons, tuple) and "content_filter" in reasons:
+        return "content_filter"
+    if error is not None:
+        for raw in (error, *(text(said.get(name)) or "" for name in table.ERROR_CODES)):
+            if _word(raw) in table.BLOCKING_ERRORS:
+                return _word(raw)
+    return None
 
 
 def blocked_by(raw: Iterable[str]) -> str | None:

@@ -6,10 +6,10 @@ from spanloom.otel.withheld import is_content
 from spanloom.trace import Resource
 
 SERVICE = {
-    "service": ("service.name",),
+    "service": ("service.name", "openinference.project.name"),
     "environment": ("deployment.environment.name", "deployment.environment", "langfuse.environment"),
     "host": ("host.name", "k8s.pod.name"),
-    "version": ("service.version",),
+    "version": ("service.version", "langfuse.release"),
 }
 """Of a resource: what a batch's header says."""
 UNNAMED = "unknown_service"
@@ -26,9 +26,10 @@ def resource(attributes: Attributes) -> tuple[Resource, dict[str, object]]:
     used: set[str] = set()
     for field, names in SERVICE.items():
         found = [(name, value) for name in names if (value := text(attributes.get(name)))]
-        if found and not (field == "service" and found[0][1].startswith(UNNAMED)):
-            said[field] = found[0][1]
-        used |= {name for name, value in found if value == found[0][1]}
+        named = [(name, value) for name, value in found if not (field == "service" and value.startswith(UNNAMED))]
+        if named:
+            said[field] = named[0][1]
+        used |= {name for name, value in found if value in (found[0][1], said.get(field))}
     name, language, version = (text(attributes.get(key)) or "" for key in SDK)
     if name:
         said["sdk"] = f"{name}-{language}/{version}".replace("-/", "/").rstrip("/")

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from itertools import product
 from typing import NamedTuple
 
-from spanloom_schemas.tokens import Tokens
+from spanloom_schemas.tokens import INPUT_WITHOUT_CACHE, OUTPUT_WITHOUT_REASONING, Tokens
 
 from spanloom import fields
 from spanloom.otel import dialects as table
-from spanloom.otel.dialects import REST, WHOLE
+from spanloom.otel.dialects import REST
 from spanloom.otel.received import Attributes, Received
 from spanloom.otel.values import moment
 
@@ -28,9 +28,10 @@ class Counts(NamedTuple):
 
 
 _PLACES = {
-    name: (count, rank, basis)
+    part: (count, rank, basis)
     for count, sources in table.USAGE.items()
     for rank, (name, basis) in enumerate(sources.items())
+    for part in (name, *table.SUMS.get(name, ()))
 }
 
 
@@ -45,6 +46,8 @@ def read(said: Attributes) -> Counts:
             names.append(name)
             if count not in best or rank < best[count][0]:
                 best[count] = (rank, found, basis)
+            elif rank == best[count][0]:  # a part of the same count
+                best[count] = (rank, best[count][1] + found, basis)
     bases = {
         whole: basis
         for whole, parts in (("input", ("input", "cache_read", "cache_write")), ("output", ("output", "reasoning")))
@@ -67,8 +70,8 @@ def disjoint(counts: Mapping[str, int], bases: Mapping[str, bool], provider: obj
     given, made, total = (counts.get(name) for name in ("input", "output", "total"))
     cache = counts.get("cache_read", 0) + counts.get("cache_write", 0)
     reasoning = counts.get("reasoning", 0)
-    whole_input = bases.get("input", provider not in table.INPUT_WITHOUT_CACHE)
-    whole_output = bases.get("output", WHOLE)
+    whole_input = bases.get("input", provider not in INPUT_WITHOUT_CACHE)
+    whole_output = bases.get("output", provider not in OUTPUT_WITHOUT_REASONING)
     inputs = (REST,) if given is None or cache > given else (whole_input, not whole_input)
     outputs = (REST,) if made is None or reasoning > made else (whole_output, not whole_output)
     readings = list(product(inputs, outputs))

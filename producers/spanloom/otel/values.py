@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from spanloom.fields import LONG
-from spanloom.otel.dialects import FIELDS, FIRST_TOKEN, UNFOLD, USAGE
+from spanloom.otel.dialects import FIELDS, FIRST_TOKEN, SUMS, UNFOLD, USAGE
 from spanloom.otel.received import Attributes
 
 UNFOLDED = 64 * 1024
@@ -13,11 +13,11 @@ UNFOLDED = 64 * 1024
 
 _INSIDE = frozenset(
     name
-    for names in (*FIELDS.values(), *USAGE.values(), FIRST_TOKEN, ("metadata.action",))
+    for names in (*FIELDS.values(), *USAGE.values(), *SUMS.values(), FIRST_TOKEN, ("metadata.action",))
     for name in names
     if name.startswith(tuple(f"{above}." for above in UNFOLD))
 )
-_ABOVE = frozenset(name.rpartition(".")[0] for name in _INSIDE)
+_ABOVE = frozenset(name[:end] for name in _INSIDE for end, letter in enumerate(name) if letter == ".")
 
 
 def parsed(value: object) -> object:

@@ -34,7 +34,8 @@ CONTENT = frozenset(
         *("ai.response.providerMetadata", "ai.response.files", "ai.embedding", "ai.embeddings", "ai.request.text"),
         *("exception.message", "exception.stacktrace", "gen_ai.headers", "llm.headers", "gen_ai.event.content"),
         *("user.email", "user.name", "user.full_name", "enduser.pseudo.id", "client.address", "http.client_ip"),
-        *("content", "message", "body", "tool_calls", "arguments"),
+        *("content", "message", "body", "tool_calls", "arguments", "error.message", "error.stack"),
+        *("gen_ai.guardrail.verdict.reason", "ai.result.text", "ai.result.object", "ai.result.toolCalls"),
     }
 )
 """Attributes of spans and events that hold what people and models wrote, or who they are: they stay here, counted."""
@@ -53,9 +54,19 @@ CONTENT_PREFIXES = (
     *("traceloop.prompt.template", "db.search.result.document", "db.query.result.document", "gen_ai.tool.definitions"),
     *("evaluations.", "annotations.", "trace.evaluations.", "process.command", "db.search.result.metadata"),
     *("db.query.result.metadata", "db.search.embeddings.", "db.query.embeddings.", "llm.request.functions."),
+    *("input.audio.", "output.audio.", "gen_ai.security.content."),
     *("http.request.header.authorization", "http.request.header.cookie", "http.response.header.set-cookie"),
 )
 """Beginnings of such names."""
+
+STORES = ("db.chroma.", "db.marqo.", "db.milvus.", "db.weaviate.", "weaviate.", "pinecone.", "qdrant.", "lancedb.")
+STORE_ENDINGS = frozenset(
+    {
+        *("query", "queries", "gql_query", "filter", "where", "where_document", "properties", "data_object"),
+        *("vector", "references"),
+    }
+)
+"""Beginnings and ends of names of what was asked of a vector store, or written to it."""
 
 _WHOLE = frozenset((*INPUTS, *OUTPUTS))
 _MAPPED = frozenset(name for names in FIELDS.values() for name in names)
@@ -64,7 +75,10 @@ _MAPPED = frozenset(name for names in FIELDS.values() for name in names)
 @lru_cache(8192)
 def is_content(name: str) -> bool:
     """Say whether an attribute of this name is held back."""
-    return (name in CONTENT or name.startswith(CONTENT_PREFIXES)) and name not in _MAPPED
+    if name in _MAPPED:
+        return False
+    of_store = name.startswith(STORES) and name.rpartition(".")[2] in STORE_ENDINGS
+    return of_store or name in CONTENT or f"{name}.".startswith(CONTENT_PREFIXES)
 
 
 def hashes(said: Attributes, pseudonym: Callable[[str], str]) -> dict[str, object]:
@@ -79,8 +93,11 @@ def hashes(said: Attributes, pseudonym: Callable[[str], str]) -> dict[str, objec
     return found
 
 
-def texts(attributes: Attributes) -> tuple[Texts, int]:
-    """Return attributes of an event or link as texts, at most MANY, and how many are held back."""
-    shown = [(name, value) for name, value in attributes.items() if not is_content(name)]
+def texts(attributes: Attributes, only: tuple[tuple[str, ...], ...] | None = None) -> tuple[Texts, int]:
+    """Return attributes of an event or link as texts, at most MANY, and how many are held back: all but `only`."""
+    kept = None if only is None else frozenset(name for names in only for name in names)
+    shown = [
+        (name, value) for name, value in attributes.items() if (not is_content(name) if kept is None else name in kept)
+    ]
     pairs = ((text(name), text(plain(value), LONG)) for name, value in shown[:MANY])
     return tuple((a, b) for a, b in pairs if a is not None and b is not None), len(attributes) - len(shown)

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from provider import serving
 
 MESSAGES: Any = [{"role": "user", "content": "What is the answer?"}]
+TEXT = "What is the answer?"
 TOOL = {"type": "object", "properties": {"zone": {"type": "string"}}}
 Cases = dict[str, Callable[[], object]]
 
@@ -69,6 +70,19 @@ def anthropic_cases(url: str) -> Cases:
     }
 
 
+def qdrant_cases() -> Cases:
+    """Calls of a vector store's client, in its own process."""
+    client, models = (importlib.import_module(name) for name in ("qdrant_client", "qdrant_client.models"))
+    store = client.QdrantClient(":memory:")
+    points = [models.PointStruct(id=number, vector=[0.1, number], payload={"text": TEXT}) for number in range(5)]
+    store.create_collection("docs", vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT))
+    return {
+        "upsert": lambda: store.upsert("docs", points=points),
+        "query_points": lambda: store.query_points("docs", query=[0.1, 1.0], limit=3),
+        "scroll": lambda: store.scroll("docs", limit=2),
+    }
+
+
 def fields(span: ReadableSpan) -> dict[str, Any]:
     """Return what the mapping takes."""
     context, parent = span.get_span_context(), span.parent
@@ -105,15 +119,16 @@ def main(sdk: str, *instrumentors: str) -> None:
     module = "openai"
     for path in instrumentors:
         if path == "langfuse":
-            made = importlib.import_module("langfuse").Langfuse
-            made(public_key="pk", secret_key="sk", tracer_provider=provider, span_exporter=InMemorySpanExporter())
+            langfuse = importlib.import_module("langfuse").Langfuse
+            langfuse(public_key="pk", secret_key="sk", tracer_provider=provider, span_exporter=InMemorySpanExporter())
             module = "langfuse.openai"
             continue
-        name, _, made = path.partition(":")
-        getattr(importlib.import_module(name), made)().instrument(tracer_provider=provider)
+        name, _, instrumentor = path.partition(":")
+        getattr(importlib.import_module(name), instrumentor)().instrument(tracer_provider=provider)
     recorded = {}
     with serving() as url:
-        cases = openai_cases(url, module) if sdk == "openai" else anthropic_cases(url)
+        made = {"openai": lambda: openai_cases(url, module), "anthropic": lambda: anthropic_cases(url)}
+        cases = made.get(sdk, qdrant_cases)()
         for case, call in cases.items():
             exporter.clear()
             with trace.get_tracer("service").start_as_current_span("POST /chat", kind=trace.SpanKind.SERVER):

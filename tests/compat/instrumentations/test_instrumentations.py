@@ -24,7 +24,7 @@ def run(*arguments: str) -> Any:
 
 @cache
 def recorded(by: str) -> Any:
-    return run(str(HERE / "record.py"), by.partition("-")[0], *truth.RECORDINGS[by])
+    return run(str(HERE / "record.py"), by.partition("-")[0], *{**truth.RECORDINGS, **truth.STORES}[by])
 
 
 @pytest.mark.parametrize(("by", "case"), truth.ALL)
@@ -44,6 +44,13 @@ def test_a_stream_is_timed_and_counted_once_whoever_traces_it_too(who: str) -> N
         (root,) = [span for span in spans if span["parent_id"] is None]
         assert root["name"] == case
         assert {span["parent_id"] for span in spans} <= {None, *(span["span_id"] for span in spans)}
+
+
+@pytest.mark.parametrize("case", truth.STORE_CASES)
+def test_what_reads_a_vector_store_is_retrieval(case: str) -> None:
+    spans = truth.translated(recorded("qdrant-openllmetry")[case])
+    truth.reads_or_writes(case, spans)
+    truth.holds_back(spans)
 
 
 def test_one_line_watches_an_application_of_any_sdk() -> None:

@@ -33,6 +33,10 @@ CASES = {
     "openai": ("chat", "stream", "cancelled", "error", "tools", "filtered", "embeddings"),
     "anthropic": ("chat", "stream", "stream_helper", "cancelled", "error", "tools", "filtered"),
 }
+STORES = {"qdrant-openllmetry": [f"{LLMETRY}qdrant:QdrantInstrumentor"]}
+"""The same of vector stores."""
+STORE_CASES = {"upsert": ("other", None), "query_points": ("retrieval", 3), "scroll": ("retrieval", None)}
+"""Call → stage of its span, and how many documents were asked for."""
 ALL = [(by, case) for by in RECORDINGS for case in CASES[by.partition("-")[0]]]
 
 OPENAI = {"input": 60, "cache_read": 40, "cache_write": None, "output": 30, "reasoning": 20}
@@ -98,6 +102,14 @@ def holds_back(spans: list[dict[str, Any]]) -> None:
     said = json.dumps(spans)
     for text in ("What is", "answer?", "answer is", "42.", "and ", "too many", "Traceback", "zone", "hello"):
         assert text not in said
+
+
+def reads_or_writes(case: str, spans: list[dict[str, Any]]) -> None:
+    """Assert that what reads a vector store is retrieval, and what writes is not."""
+    call, request = spans
+    kind, k = STORE_CASES[case]
+    assert (call["kind"], call["name"], request["kind"]) == (kind, f"qdrant.{case}", "request")
+    assert (call["retrieval"] or {}).get("k") == k
 
 
 def _tokens(span: dict[str, Any]) -> dict[str, Any]:

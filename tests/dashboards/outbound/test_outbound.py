@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -29,7 +31,7 @@ from spanloom_sinks.decode import decode
 from spanloom_sinks.settings import RetentionSettings
 from spanloom_sinks.source import Source
 from spanloom_sinks.tables import tables
-from spanloom_traces import TraceStore
+from spanloom_traces import TraceStore, whole
 from spanloom_viewer.outbound import otlp, sending
 from spanloom_viewer.outbound.command import export
 from spanloom_viewer.settings import ViewerSettings
@@ -190,11 +192,41 @@ def test_what_is_refused_or_away_is_one_line(stored: list[dict[str, Any]]) -> No
         sending.send(stored, backend.url, {}, lambda _: None)
 
 
+def test_what_is_not_otlp_s_answer_is_no_success(stored: list[dict[str, Any]]) -> None:
+    for answer, said in (
+        ((302, {"Location": "https://elsewhere/v1/traces"}, b""), r"answers 302: it is at 'https://elsewhere/v1/tr"),
+        ((200, {"Content-Type": "text/html"}, b"<p>Log in"), "a page for people"),
+    ):
+        with Backend([answer]).serving() as backend, pytest.raises(sending.RefusedError, match=said):
+            sending.send(stored, backend.url, {})
+
+
+def test_a_date_says_when_to_come_again() -> None:
+    at = formatdate(time.time() + 20, usegmt=True)
+    assert 15 < sending._asked_for(at, 1.0) <= 20
+    assert sending._asked_for(formatdate(0, usegmt=True), 1.0) == 0
+    assert (sending._asked_for("soon", 1.0), sending._asked_for("99999", 1.0)) == (1.0, sending.LONGEST_PAUSE_SECONDS)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_however_few_are_asked_for_at_once_each_is_there_once_in_order(
+    settings: ViewerSettings, stored: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(whole, "AT_ONCE", at_once)
+    with TraceStore(settings) as store:
+        found = store.whole(since=timedelta(days=3650))
+        assert (found.count, list(found)) == (len(stored), stored)
+        one = stored[0]["trace_id"]
+        assert list(store.whole([one])) == [row for row in stored if row["trace_id"] == one]
+        assert list(store.whole(since=timedelta(seconds=1))) == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         *([], ["--jsonl", "-", "--otlp", "http://h"], ["xyz", "--jsonl", "-"], ["--otlp", "ftp://h"]),
         *(["--otlp", "http://h", "--header", "no value"], ["--since", "1y", "--jsonl", "-"]),
+        ["--otlp", "http://ann:secret@h"],
     ],
 )
 def test_wrong_use_is_said(settings: ViewerSettings, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:

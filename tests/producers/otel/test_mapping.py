@@ -497,3 +497,9 @@ def test_whatever_comes_becomes_a_span_and_what_no_table_knows_is_kept(
         name.encode("utf-8", "replace").decode() for name in strange if not name.startswith(withheld.CONTENT_PREFIXES)
     }
     assert shown <= kept(span).keys()
+
+
+def test_a_service_that_only_its_project_names_has_that_name() -> None:
+    said = {"service.name": "unknown_service:python", "openinference.project.name": "answers", "langfuse.release": "7"}
+    assert resource(said)[0] == Resource(service="answers", version="7")
+    assert resource({**said, "service.name": "chat"})[0].service == "chat"

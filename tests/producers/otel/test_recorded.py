@@ -16,6 +16,13 @@ def recorded(by: str, case: str) -> list[dict[str, Any]]:
     return spans
 
 
+@pytest.mark.parametrize("case", truth.STORE_CASES)
+def test_what_reads_a_vector_store_is_retrieval(case: str) -> None:
+    spans = truth.translated(recorded("qdrant-openllmetry", case))
+    truth.reads_or_writes(case, spans)
+    truth.holds_back(spans)
+
+
 @pytest.mark.parametrize(("by", "case"), truth.ALL)
 def test_a_call_of_a_real_instrumentation_counts_once_and_keeps_its_texts(by: str, case: str) -> None:
     spans = truth.translated(recorded(by, case))

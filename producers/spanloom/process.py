@@ -40,9 +40,16 @@ class Life:
         self.buffer = buffer if buffer is not None else Buffer(settings.buffer_bytes if settings else 0)
         self.payloads = settings.payloads if settings else 0.0
         self.calls = Calls()
+        self.facts: Facts = {}
+        self.learn(settings)
         self.sender: Sender | None = None
         if buffer is None and (settings is None or settings.disabled):
             self.buffer.close("disabled")
+
+    def learn(self, settings: "ProducerSettings | None") -> None:
+        """Take the facts that settings state: they hold for every trace of this process."""
+        if settings is not None:
+            self.facts = {"tenant": settings.tenant} if settings.tenant else {}
 
     def start(self) -> None:
         """Start the sender, unless it runs or there is nothing to send."""
@@ -60,7 +67,6 @@ class Life:
 
 _life = Life(None)
 _lives: dict[object, Life] = {}
-_facts: Facts = {}
 
 
 def life() -> Life:
@@ -81,7 +87,7 @@ def configured() -> bool:
 
 def facts() -> Facts:
     """Return the facts that hold for every trace of this process."""
-    return _facts
+    return _life.facts
 
 
 def wants_payloads(trace: Trace) -> bool:
@@ -116,12 +122,16 @@ def configure(
 
     Never raises and never waits: what is wrong with the settings is logged in one line that names the variable, and the
     producer stays disabled (it counts what it drops), because to watch a service must not stop it. A second call closes
-    the first producer.
+    the first producer. A recording of `spanloom.testing` goes on, and nothing is sent.
     """
     given: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
     settings = _settings(given)
+    if settings is not None:
+        secrecy.use(settings.user_pepper.reveal())
+    if _life.recording:
+        return _life.learn(settings)
     _end(EXIT_SECONDS)
-    _install(settings)
+    return _install(settings)
 
 
 def flush(timeout: float = 5.0) -> bool:
@@ -184,10 +194,6 @@ def _sanitizing(settings: "ProducerSettings") -> "ProducerSettings":
 
 
 def _install(settings: "ProducerSettings | None") -> None:
-    global _facts
-    if settings is not None:
-        secrecy.use(settings.user_pepper.reveal())
-        _facts = {"tenant": settings.tenant} if settings.tenant else {}
     before = _life
     live(Life(settings))
     if before.sender is None:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from spanloom import ids, secrecy
 from spanloom.buffer import Buffer, Ended, Late
 from spanloom.otel.calls import Calls
-from spanloom.payloads import can_be_sanitized, sampled
-from spanloom.trace import SAMPLED, Facts, Trace
+from spanloom.payloads import can_be_sanitized
+from spanloom.sampling import sampled
+from spanloom.trace import Facts, Trace
 
 if TYPE_CHECKING:
     from spanloom.sender import Sender
@@ -39,6 +40,7 @@ class Life:
         self.recording = buffer is not None
         self.buffer = buffer if buffer is not None else Buffer(settings.buffer_bytes if settings else 0)
         self.payloads = settings.payloads if settings else 0.0
+        self.attributes = settings.attributes if settings else 1.0
         self.calls = Calls()
         self.facts: Facts = {}
         self.learn(settings)
@@ -93,7 +95,7 @@ def facts() -> Facts:
 def wants_payloads(trace: Trace) -> bool:
     """Say whether the payloads of a trace are sent: of a sampled share, and never where its caller sampled it out."""
     share = _life.payloads
-    return share > 0 and trace.flags & SAMPLED != 0 and sampled(trace.id, share)
+    return share > 0 and sampled(trace, share)
 
 
 def offer(span: Ended | Late, size: int) -> None:
@@ -114,6 +116,7 @@ def configure(
     kafka_bootstrap: str | None = None,
     buffer_bytes: int | None = None,
     payloads: float | None = None,
+    attributes: float | None = None,
     disabled: bool | None = None,
 ) -> None:
     """Start sending spans to Kafka. Call it once, when the service starts.
@@ -128,6 +131,7 @@ def configure(
     settings = _settings(given)
     if settings is not None:
         secrecy.use(settings.user_pepper.reveal())
+        secrecy.follow("" if "user_pepper" in given else os.environ.get("SPANLOOM_USER_PEPPER_FILE", ""))
     if _life.recording:
         return _life.learn(settings)
     _end(EXIT_SECONDS)

@@ -16,6 +16,7 @@ from spanloom_schemas.testing import Clock
 from spanloom import ids, process, wire
 from spanloom.buffer import Buffer, ended
 from spanloom.otel.calls import once
+from spanloom.sampling import thinned
 
 __all__ = ["Clock", "Recorded", "decoded", "recording"]
 
@@ -41,7 +42,10 @@ class Recorded:
     def spans(self) -> list[dict[str, Any]]:
         """Return the spans in the order of their ends, as the schema has them: encoded and decoded again."""
         while (entry := self._life.buffer.take()) is not None:
-            self._spans.append(decoded(wire.span(once(ended(entry), self._life.calls))))
+            span = once(ended(entry), self._life.calls)
+            if self._life.attributes < 1:
+                span = thinned(span, self._life.attributes)
+            self._spans.append(decoded(wire.span(span)))
         return self._spans
 
     def named(self, name: str) -> dict[str, Any]:
@@ -56,19 +60,20 @@ class Recorded:
 def recording(
     buffer_bytes: int = 64 * 1024 * 1024,
     payloads: float = 0.0,
+    attributes: float = 1.0,
     *,
     clock: Clock | None = None,
     numbered: bool = False,
 ) -> Iterator[Recorded]:
     """Record the spans of this process instead of sending them.
 
-    `payloads`: of which share of traces they are recorded. With `clock` spans are timed by it, and it stands still
-    until it is told to `advance`. `numbered`: ids are 1, 2, 3 …, traces and spans each. A service that calls
-    `configure()` meanwhile is recorded all the same, with the tenant and the pepper that it names.
+    `payloads`, `attributes`: of which share of traces they are recorded. With `clock` spans are timed by it, and it
+    stands still until it is told to `advance`. `numbered`: ids are 1, 2, 3 …, traces and spans each. A service that
+    calls `configure()` meanwhile is recorded all the same, with the tenant and the pepper that it names.
     """
     before = process.life()
     life = process.Life(None, Buffer(buffer_bytes))
-    life.payloads, life.facts = payloads, before.facts
+    life.payloads, life.attributes, life.facts = payloads, attributes, before.facts
     with ExitStack() as stack:
         if clock is not None:
             for module, name in _TIMERS:

@@ -4,6 +4,7 @@ Spans go to Kafka by a thread of their own, from a bounded buffer. Nothing here 
 sends what people wrote: users and texts leave as keyed hashes only.
 """
 
+from spanloom.checks import check_answer
 from spanloom.decorate import trace_llm
 from spanloom.feedback import feedback
 from spanloom.instrumenting import instrument
@@ -17,6 +18,7 @@ __all__ = [
     "Remote",
     "Span",
     "carry",
+    "check_answer",
     "configure",
     "current_span",
     "dropped",

@@ -12,8 +12,6 @@ LIMIT = 8192
 MARGIN = 512
 """Characters beyond the limit that the detectors see, so that nothing is half seen."""
 
-_RANDOM = 1 << 56
-
 
 class Payload:
     """A text on its way to being sanitized."""
@@ -45,15 +43,6 @@ class Payload:
 
     def __repr__(self) -> str:
         return "Payload('***')"
-
-
-def sampled(trace_id: str, share: float) -> bool:
-    """Say whether a trace is of the share whose payloads are sent.
-
-    Decided by the right 56 bits of its id, which are random, as OpenTelemetry's samplers decide: every process says the
-    same of a trace, and a larger share holds all traces of a smaller one.
-    """
-    return share > 0 and int(trace_id[-14:], 16) >= (1 - share) * _RANDOM
 
 
 def can_be_sanitized() -> bool:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from spanloom import ids, secrecy
 from spanloom.buffer import Buffer, Ended, Late
 from spanloom.otel.calls import Calls
-from spanloom.payloads import can_be_sanitized, sampled
-from spanloom.trace import SAMPLED, Facts, Trace
+from spanloom.payloads import can_be_sanitized
+from spanloom.sampling import sampled
+from spanloom.trace import Facts, Trace
 
 if TYPE_CHECKING:
     from spanloom.sender import Sender
@@ -39,10 +40,18 @@ class Life:
         self.recording = buffer is not None
         self.buffer = buffer if buffer is not None else Buffer(settings.buffer_bytes if settings else 0)
         self.payloads = settings.payloads if settings else 0.0
+        self.attributes = settings.attributes if settings else 1.0
         self.calls = Calls()
+        self.facts: Facts = {}
+        self.learn(settings)
         self.sender: Sender | None = None
         if buffer is None and (settings is None or settings.disabled):
             self.buffer.close("disabled")
+
+    def learn(self, settings: "ProducerSettings | None") -> None:
+        """Take the facts that settings state: they hold for every trace of this process."""
+        if settings is not None:
+            self.facts = {"tenant": settings.tenant} if settings.tenant else {}
 
     def start(self) -> None:
         """Start the sender, unless it runs or there is nothing to send."""
@@ -60,7 +69,6 @@ class Life:
 
 _life = Life(None)
 _lives: dict[object, Life] = {}
-_facts: Facts = {}
 
 
 def life() -> Life:
@@ -81,13 +89,13 @@ def configured() -> bool:
 
 def facts() -> Facts:
     """Return the facts that hold for every trace of this process."""
-    return _facts
+    return _life.facts
 
 
 def wants_payloads(trace: Trace) -> bool:
     """Say whether the payloads of a trace are sent: of a sampled share, and never where its caller sampled it out."""
     share = _life.payloads
-    return share > 0 and trace.flags & SAMPLED != 0 and sampled(trace.id, share)
+    return share > 0 and sampled(trace, share)
 
 
 def offer(span: Ended | Late, size: int) -> None:
@@ -108,6 +116,7 @@ def configure(
     kafka_bootstrap: str | None = None,
     buffer_bytes: int | None = None,
     payloads: float | None = None,
+    attributes: float | None = None,
     disabled: bool | None = None,
 ) -> None:
     """Start sending spans to Kafka. Call it once, when the service starts.
@@ -116,12 +125,17 @@ def configure(
 
     Never raises and never waits: what is wrong with the settings is logged in one line that names the variable, and the
     producer stays disabled (it counts what it drops), because to watch a service must not stop it. A second call closes
-    the first producer.
+    the first producer. A recording of `spanloom.testing` goes on, and nothing is sent.
     """
     given: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
     settings = _settings(given)
+    if settings is not None:
+        secrecy.use(settings.user_pepper.reveal())
+        secrecy.follow("" if "user_pepper" in given else os.environ.get("SPANLOOM_USER_PEPPER_FILE", ""))
+    if _life.recording:
+        return _life.learn(settings)
     _end(EXIT_SECONDS)
-    _install(settings)
+    return _install(settings)
 
 
 def flush(timeout: float = 5.0) -> bool:
@@ -184,10 +198,6 @@ def _sanitizing(settings: "ProducerSettings") -> "ProducerSettings":
 
 
 def _install(settings: "ProducerSettings | None") -> None:
-    global _facts
-    if settings is not None:
-        secrecy.use(settings.user_pepper.reveal())
-        _facts = {"tenant": settings.tenant} if settings.tenant else {}
     before = _life
     live(Life(settings))
     if before.sender is None:

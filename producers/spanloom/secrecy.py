@@ -3,15 +3,50 @@
 HMAC-SHA-256 under the pepper, cut to 128 bits, prefixed with the key's id: `k1:5e884898da280471…`. A plain hash of an
 e-mail address is found by trying addresses, so there is none. Without a configured pepper a random one of this process
 is used (key id `k0`): its hashes join within the process and nowhere else.
+
+A pepper in a file may be rotated while services run: they look at the file once a minute, and what they hash from then
+on carries the new key's id.
 """
 
 import logging
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+
+LOOK_SECONDS = 60.0
+"""Between looks at the pepper's file."""
 
 _log = logging.getLogger("spanloom")
 _pepper: tuple[str, bytes] | None = None
+_file: tuple[Path, str] | None = None
+"""Where the pepper came from, and what was there."""
+
+
+def follow(path: str) -> None:
+    """Take the pepper of a file from now on, whenever `look` finds another one there; empty: of none."""
+    global _file
+    _file = (Path(path), _read(Path(path))) if path else None
+
+
+def look() -> None:
+    """Use the pepper that is in the file now. One that cannot be read, or says nothing, changes nothing."""
+    global _file
+    if _file is None:
+        return
+    path, before = _file
+    said = _read(path)
+    if said and said != before:
+        _file = (path, said)
+        use(said)
+        _log.info("the pepper has changed: users are hashed with key %s", (_pepper or ("k0", b""))[0])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").rstrip("\r\n")
+    except (OSError, ValueError):
+        return ""
 
 
 def use(secret: str) -> None:

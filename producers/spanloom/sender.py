@@ -19,12 +19,13 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.cimpl import murmur2
 
-from spanloom import wire
+from spanloom import secrecy, wire
 from spanloom.buffer import UNIT, Buffer, Ended, Late, ended
 from spanloom.cluster import Ear
 from spanloom.ledger import Ledger
 from spanloom.origin import origin, prefix
 from spanloom.otel.calls import Calls, once
+from spanloom.sampling import thinned
 from spanloom.settings import ProducerSettings
 from spanloom.trace import Receipt, Resource
 
@@ -128,6 +129,7 @@ class Sender:
         self._batches: dict[tuple[int, Resource | None], Batch] = {}
         self._said: object = None
         self._warned_at = -1e9
+        self._looked_at = monotonic()
         self._told = {""}
 
     def flush(self, timeout: float) -> bool:
@@ -196,6 +198,9 @@ class Sender:
         """Take from the buffer, send, and hear what became of earlier messages; `end`: the host ends, by then."""
         kafka.poll(0)
         self._count_refusals()
+        if monotonic() - self._looked_at > secrecy.LOOK_SECONDS:
+            self._looked_at = monotonic()
+            secrecy.look()
         if self._ready(kafka):
             if self._said is None:  # sequence 0, the hello
                 self._send(kafka, self._own(), Batch())
@@ -225,6 +230,8 @@ class Sender:
         self._ledger.popped += 1
         try:
             span = once(ended(entry), self._model_calls)
+            if self._settings.attributes < 1:
+                span = thinned(span, self._settings.attributes)
             data = wire.span(span)
         except Exception as error:
             self._ledger.lost["encode"] += 1

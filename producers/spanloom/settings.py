@@ -24,5 +24,7 @@ class ProducerSettings(KafkaSettings, frozen=True, kw_only=True):
     """How much may wait to be sent; what finds no room is dropped and counted."""
     payloads: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     """Share of traces whose inputs, outputs and log messages are sent, sanitized; needs the extra `payloads`."""
+    attributes: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """Share of traces whose attributes under names of the host's own are sent; fields are never sampled."""
     disabled: bool = False
     """Make no connection; spans are counted and dropped."""

@@ -61,9 +61,9 @@ def ended(number: int, detail: dict[str, object] | None = None) -> Ended:
     return (trace, number + 1, None, False, "x", "other", 0, 1, detail or {}, None, None, 0)
 
 
-def run(broker: Broker, spans: list[Ended], rounds: int = 1, patience: float = 5) -> Sender:
+def run(broker: Broker, spans: list[Ended], rounds: int = 1, patience: float = 5, **said: Any) -> Sender:
     """Send the spans in some rounds, each flushed, and close when the broker is well again."""
-    settings = ProducerSettings()
+    settings = ProducerSettings(**said)
     buffer = Buffer(settings.buffer_bytes)
     sender = Sender(buffer, settings, epoch=9, connect=lambda _: broker)  # type: ignore[arg-type, return-value]
     thread = Thread(target=sender.run)
@@ -123,6 +123,22 @@ def test_a_span_that_is_too_large_or_cannot_be_encoded_is_dropped_by_reason() ->
     last = headers(broker)[-1]
     assert {d["reason"]: d["spans"] for d in last["dropped"]} == {"too_large": 1, "encode": 1}
     assert last["made"] == 3
+
+
+def test_attributes_are_sampled_where_it_is_asked_for() -> None:
+    broker = Broker([])
+    run(broker, [ended(1, {"mine": "x", "input_tokens": 7})], attributes=0.0)
+    (span,) = [span for message in headers(broker) for span in message["spans"]]
+    assert span["attributes"] == [{"key": "spanloom.sampled_out", "value": "1"}]
+    assert span["llm"]["input_tokens"] == 7
+
+
+def test_the_sender_looks_at_the_peppers_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr("spanloom.secrecy.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("spanloom.secrecy.look", lambda: looks.append(1))
+    run(Broker([]), [ended(1)])
+    assert looks
 
 
 def test_what_was_refused_is_reported_though_nothing_else_is_sent() -> None:

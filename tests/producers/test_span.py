@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
@@ -261,6 +262,28 @@ def test_a_pepper_may_name_its_key(pepper: None) -> None:
     assert secrecy.pseudonym("ann") == "k7:" + first.removeprefix("k1:")
 
 
+def test_a_pepper_in_a_file_is_rotated_while_the_service_runs(tmp_path: Path, pepper: None) -> None:
+    file = tmp_path / "pepper"
+    file.write_text("k1:salt and\n")
+    secrecy.follow(str(file))
+    first = secrecy.pseudonym("ann")
+    for unusable in ("", "k1:salt and"):
+        file.write_text(unusable)
+        secrecy.look()
+        assert secrecy.pseudonym("ann") == first
+    file.unlink()
+    secrecy.look()
+    assert secrecy.pseudonym("ann") == first
+    file.write_text("k2:pepper")
+    secrecy.look()
+    second = secrecy.pseudonym("ann")
+    assert (first[:3], second[:3]) == ("k1:", "k2:")
+    secrecy.follow("")
+    file.write_text("k3:more")
+    secrecy.look()
+    assert secrecy.pseudonym("ann") == second
+
+
 def test_without_a_pepper_the_hash_is_of_this_process_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     secrecy.use("")
     assert secrecy.pseudonym("ann") == secrecy.pseudonym("ann")
@@ -418,6 +441,25 @@ def test_feedback_is_a_span_in_the_answers_trace(recorded: Recorded, pepper: Non
     assert found["payload"]["input_hash"] == secrecy.pseudonym("wrong!")
     spanloom.feedback(answer.trace_id, thumbs=True)
     assert recorded.spans[-1]["parent_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("thumbs", "rating", "scores"),
+    [
+        (True, 5, {"thumbs": 1, "rating": 5}),
+        ("down", 0, {}),
+        (-1, 6, {}),
+        (False, "bad", {"thumbs": 0}),
+        (None, 1, {"rating": 1}),
+    ],
+)
+def test_a_verdict_that_is_none_is_left_out_and_the_rest_is_sent(
+    recorded: Recorded, thumbs: Any, rating: Any, scores: dict[str, float]
+) -> None:
+    spanloom.feedback("a" * 32, thumbs=thumbs, rating=rating, text="wrong!")
+    found = recorded.named("feedback")
+    assert {score["name"]: score["value"] for score in found["scores"]} == scores
+    assert found["payload"]["input_hash"]
 
 
 @pytest.mark.parametrize("trace_id", ["", "0" * 32, "A" * 32, "a" * 31, None, 7])

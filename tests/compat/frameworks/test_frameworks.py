@@ -55,7 +55,6 @@ def test_a_question_is_one_trace_through_both_services_to_the_models_first_token
     from llama_stub.server import Pace
     from llama_stub.server import create_app as model
 
-    monkeypatch.setattr("spanloom.configure", lambda **_: None)  # the recording is configured
     with recording() as recorded, by_uvicorn(model(Pace(20, 2))) as url:
         monkeypatch.setenv("MODEL_URL", f"{url}/v1")
         from web_frameworks import fastapi_service, flask_service
@@ -89,7 +88,6 @@ def test_a_question_is_one_trace_through_both_services_to_the_models_first_token
 
 
 def test_flask_and_fastapi_say_what_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spanloom.configure", lambda **_: None)
     monkeypatch.setenv("ANSWERS_URL", "http://127.0.0.1:1")  # nobody is there
     from web_frameworks import fastapi_service, flask_service
 

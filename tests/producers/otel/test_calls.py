@@ -49,8 +49,8 @@ def test_two_calls_are_two() -> None:
 def test_two_roots_are_one_call_only_where_they_are_of_one_sender() -> None:
     root = INNER._replace(parent=None)
     assert echoes(root, outer(parent=None, trace_id="u")) == [None, 2]
-    assert echoes(root, outer(parent=None, trace_id="u", source="another tenant's")) == [None, None]
-    theirs = root._replace(source="another tenant's", trace_id="v", span_id=9)  # the same id of an answer, by chance
+    assert echoes(root, outer(parent=None, trace_id="u", sender="another tenant's")) == [None, None]
+    theirs = root._replace(sender="another tenant's", trace_id="v", span_id=9)  # the same id of an answer, by chance
     assert echoes(root, theirs, outer(parent=None, trace_id="u")) == [None, None, 2]
 
 

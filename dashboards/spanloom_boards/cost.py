@@ -23,9 +23,9 @@ def spent(*by: str, where: str) -> str:
 def spent_by_trace(*by: str, where: str) -> str:
     """What each value of some columns of traces cost, the dearest first."""
     keys = [f"t.{name} AS {name}" for name in by]
-    return sql.of_traces(
+    return sql.sums_of_traces(
         *keys,
-        "count() AS requests",
+        "sum(t.traces) AS requests",
         *SPENT_COLUMNS,
         "dollars / requests AS dollars_per_request",
         where=where,
@@ -53,10 +53,10 @@ FROM (
 )
 ORDER BY time, environment"""
 
-PER_REQUEST = sql.of_traces(
-    "$__timeInterval(t.start) AS time",
+PER_REQUEST = sql.sums_of_traces(
+    sql.TIME,
     "t.service AS service",
-    f"{sql.DOLLARS} / count() AS mean",
+    f"{sql.DOLLARS} / sum(t.traces) AS mean",
     rest="GROUP BY time, service\nORDER BY time, service",
 )
 
@@ -66,6 +66,7 @@ _DOLLARS = [
     Column("tokens", "Tokens", "short"),
     Column("dollars_per_1k", "Per 1k tokens", "currencyUSD"),
 ]
+_ROOTS = "Beyond two days it adds up hours, and a filter by service means the service of the root."
 _LOWER = " Where calls are unpriced, cost is a lower bound; where nothing is known it is empty, never 0."
 
 
@@ -260,7 +261,7 @@ _BY_WHOM_AND_WHAT_FOR = Row(
         _by("By tenant", "Everything of the range.", [Column("tenant", "Tenant")], "tenant", where="1"),
         _by_trace(
             "By user",
-            "Users are hashes. From traces, which are kept for 90 days.",
+            f"Users are hashes. {_ROOTS}",
             [Column("user", "User", width=220), Column("tenant", "Tenant")],
             "user",
             "tenant",
@@ -269,7 +270,7 @@ _BY_WHOM_AND_WHAT_FOR = Row(
         ),
         _by_trace(
             "By pipeline",
-            "A pipeline is a service and the name of its root span. From traces, which are kept for 90 days.",
+            f"A pipeline is a service and the name of its root span. {_ROOTS}",
             [Column("service", "Service"), Column("name", "Pipeline")],
             "service",
             "name",

@@ -23,6 +23,7 @@ from spanloom_sinks.database import ClickHouse
 from spanloom_sinks.decode import decode
 from spanloom_sinks.source import Source
 from spanloom_sinks.tables import tables
+from spanloom_sinks.trace_hours import HOUR_SECONDS, TraceHours
 
 Datum = dict[str, Any]
 MINUTE_NS = 60_000_000_000
@@ -77,6 +78,7 @@ def _fill(store: ClickHouse, messages: list[splice.Message]) -> None:
     ends = {span["end"] for _, _, value in messages for span in codec.decode(value)[2]["spans"]}
     store.sum_up("panes_1m", _starts(ends, 60))
     store.sum_up("panes_1h", _starts(ends, 3600))
+    TraceHours(store).turn(HOUR_SECONDS)
 
 
 def _starts(ends: Iterable[int], seconds: int) -> list[datetime]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -275,9 +276,9 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
     assert report.exact, report.outcome
     counts = {name: count for finding in report.findings for name, count in finding.counts.items()}
 
-    def answer(name: str, title: str) -> dict[str, Any]:
+    def answer(name: str, title: str, *, month: bool = False) -> dict[str, Any]:
         (sql,) = [target["rawSql"] for panel, target in targets(BOARDS[name]) if panel["title"] == title]
-        found = client.query(expand(sql, seen(BOARDS[name], ask, recorded)))
+        found = client.query(expand(sql, seen(BOARDS[name], ask, recorded, month=month)))
         return dict(zip(found.column_names, zip(*found.result_rows, strict=True), strict=True))
 
     ledger = answer("pipeline", "Spans of producers heard in this range")
@@ -294,10 +295,17 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
         "cache_write_tokens, output_tokens, reasoning_tokens]))) FROM spans FINAL"
     ).result_rows[0]
     assert spans == counts["spans"]
-    for title in ("By model", "By tenant", "By prompt version", "By pipeline"):
-        table = answer("cost", title)
+    for title, month in product(
+        ("By model", "By tenant", "By prompt version", "By user", "By pipeline"), (False, True)
+    ):
+        table = answer("cost", title, month=month)
         assert sum(each for each in table["dollars"] if each) == pytest.approx(cost)
         assert sum(table["tokens"]) == tokens
+    assert len(client.query("SELECT DISTINCT start FROM traces_1h").result_rows) > 2  # so the month is of both
+    short, long = (answer("latency", "Time of a request by stage", month=month) for month in (False, True))
+    assert dict(zip(*short.values(), strict=True)) == pytest.approx(dict(zip(*long.values(), strict=True)))
+    (own,) = client.query("SELECT sum(arraySum(stages.self)) / count() / 1e6 FROM trace_summaries").result_rows[0]
+    assert sum(short["mean_ms"]) == pytest.approx(own)
     heat = answer("latency", "Requests by latency")
     requests = client.query("SELECT count() FROM spans FINAL WHERE request").result_rows[0][0]
     assert sum(sum(row) for name, row in heat.items() if name != "time") == requests

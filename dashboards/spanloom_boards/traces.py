@@ -37,6 +37,9 @@ def _by_view(what: dict[str, str], otherwise: str) -> str:
 _LATEST = VIEWS["latest"].order
 FIRST = _by_view({name: view.order for name, view in VIEWS.items() if view.order != _LATEST}, _LATEST)
 IN_VIEW = _by_view({name: view.where for name, view in VIEWS.items() if view.where != "1"}, "1")
+_WITH_ATTRIBUTE = """SELECT s.trace_id FROM spans AS s
+      WHERE s.end >= $__fromTime AND mapContains(s.attributes, ${attribute:singlequote})
+        AND $__conditionalAll(s.attributes[${attribute:singlequote}] = ${attribute_is:singlequote}, $attribute_is)"""
 SEARCHED = "\n  AND ".join(
     [
         f"({IN_VIEW})",
@@ -44,6 +47,7 @@ SEARCHED = "\n  AND ".join(
         "$__conditionalAll(t.user = ${user:singlequote}, $user)",
         "$__conditionalAll(t.duration_ms >= toFloat64OrZero(${at_least_ms:singlequote}), $at_least_ms)",
         "$__conditionalAll(positionCaseInsensitive(t.name, ${search:singlequote}) > 0, $search)",
+        f"$__conditionalAll(t.trace_id IN (\n      {_WITH_ATTRIBUTE}), $attribute)",
     ]
 )
 
@@ -260,6 +264,10 @@ def traces() -> Board:
             typed("user", "User", "The hash of a user; empty: any."),
             typed("at_least_ms", "At least ms", "Traces that took at least so many milliseconds; empty: any."),
             typed("search", "Name contains", "A part of the name of a trace's root span; empty: any."),
+            typed(
+                "attribute", "Attribute", "A name: traces of which a span has that attribute; empty: any. For a week."
+            ),
+            typed("attribute_is", "is", "The value of that attribute; empty: whatever it is."),
             typed("trace_id", "Trace", "32 hexadecimal digits: the trace to open."),
         ],
         since="now-1h",

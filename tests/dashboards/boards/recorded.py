@@ -224,10 +224,11 @@ class _Traffic:
         scores = {"hit": _scores(hit_at_k=float(n % 5 > 0)), "precise": _scores(context_precision=0.25 * (n % 5))}
         judged = _scores(hallucination=float(n % 10 == 0), toxicity=float(n % 40 == 3))
         found = {"k": 4, "documents": documents}
+        shard = [{"key": "shard", "value": str(n % 3)}] if n % 2 else []
         answer = call[::-1]
         agent = [
             span("request", "POST /answer", 0.88, call, span_id=answer, remote=True, otel_kind="server", **failed),
-            span("retrieval", "search", 0.85, answer, retrieval=found, scores=scores["hit"]),
+            span("retrieval", "search", 0.85, answer, retrieval=found, scores=scores["hit"], attributes=shard),
             span("rerank", "rerank", 0.7, answer, scores=scores["precise"]),
             span("llm", f"chat {model}", 0.6, answer, llm=llm, prompt=prompt, events=[event], links=[link]),
             span("postproc", "judge", 0.01, answer, scores=judged),

@@ -252,6 +252,19 @@ def test_a_filter_leaves_what_it_names(client: Client, ask: Ask, recorded: Recor
         assert "chat" in row["name"]
 
 
+@pytest.mark.parametrize(("value", "shards"), [("", {"0", "1", "2"}), ("2", {"2"}), ("it's", set())])
+def test_traces_are_found_by_an_attribute_of_their_spans(
+    value: str, shards: set[str], client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    (search,) = [target for panel, target in targets(BOARDS["traces"]) if panel["title"] == "Traces"]
+    view = seen(BOARDS["traces"], ask, recorded, attribute="shard", attribute_is=value)
+    found = {row["trace_id"] for row in client.query(expand(search["rawSql"], view)).named_results()}
+    stored = client.query(
+        "SELECT trace_id, attributes['shard'] FROM spans FINAL WHERE mapContains(attributes, 'shard')"
+    )
+    assert found == {trace_id for trace_id, shard in stored.result_rows if shard in shards}
+
+
 @pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if board["annotations"]["list"]])
 def test_alerts_stand_on_the_other_boards(name: str, client: Client, views: dict[tuple[str, bool], View]) -> None:
     (annotation,) = BOARDS[name]["annotations"]["list"]

@@ -1,8 +1,10 @@
 """The board that says who spends what on which model, and how near the budget is."""
 
+from typing import Any
+
 from spanloom_boards import limits, links, sql
 from spanloom_boards.board import Board, Row, board
-from spanloom_boards.panels import Column, Panel, bars, series, stat, table
+from spanloom_boards.panels import PROMPT, Column, Panel, bars, series, stat, table
 
 _CALLS = "t.kind IN ('llm', 'embedding')"
 SPENT_COLUMNS = (
@@ -97,30 +99,30 @@ def _by_trace(title: str, about: str, keys: list[Column], *by: str, where: str =
     )
 
 
+def _budget(title: str, period: str, rule: str, thresholds: dict[str, Any], more: str = "") -> Panel:
+    return bars(
+        title,
+        f"By environment, whatever the time range. Red: the limit of {rule}, the end of the bar.{more}",
+        "currencyUSD",
+        budget(period),
+        links.traces("costly"),
+        thresholds,
+        min=0,
+        max=limits.limit(rule),
+    )
+
+
 _BUDGETS = Row(
     "Budgets",
     6,
     [
-        bars(
-            "Spent today (UTC)",
-            "By environment, whatever the time range. Red: the limit of DailyBudgetSpent, the end of the bar.",
-            "currencyUSD",
-            budget("day"),
-            links.traces("costly"),
-            limits.DAY_DOLLARS,
-            min=0,
-            max=limits.limit("DailyBudgetSpent"),
-        ),
-        bars(
+        _budget("Spent today (UTC)", "day", "DailyBudgetSpent", limits.DAY_DOLLARS),
+        _budget(
             "Spent this month (UTC)",
-            "By environment, whatever the time range. Red: the limit of MonthlyBudgetSpent, the end of the bar. Set "
-            "yours in your rules file.",
-            "currencyUSD",
-            budget("month"),
-            links.traces("costly"),
+            "month",
+            "MonthlyBudgetSpent",
             limits.MONTH_DOLLARS,
-            min=0,
-            max=limits.limit("MonthlyBudgetSpent"),
+            " Set yours in your rules file.",
         ),
         series(
             "Spend of the month, added up",
@@ -245,7 +247,7 @@ _BY_MODEL_AND_PROMPT = Row(
         _by(
             "By prompt version",
             "Which version of which prompt costs what. Two versions side by side: the board Runs.",
-            [Column("prompt_id", "Prompt"), Column("prompt_version", "Version")],
+            list(PROMPT),
             "prompt_id",
             "prompt_version",
             where="t.prompt_id != ''",

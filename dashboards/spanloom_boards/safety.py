@@ -3,7 +3,7 @@
 from spanloom_boards import links, sql
 from spanloom_boards.board import Board, Row, board
 from spanloom_boards.overview import BLOCK_SHARE
-from spanloom_boards.panels import Column, Panel, series, stat, table
+from spanloom_boards.panels import PROMPT, Column, Panel, series, stat, table, trace_id
 
 
 def scored(name: str) -> str:
@@ -116,7 +116,7 @@ _WHO_IS_BLOCKED = Row(
                 Column("requests", "Requests", "short"),
                 Column("users", "Users", "short"),
                 Column("latest", "Latest", "dateTimeAsIso"),
-                Column("latest_trace", "Latest trace", link=links.TRACE, width=290),
+                trace_id("latest_trace", "Latest trace"),
             ],
             BLOCKED_TRACES,
             links.of_row("service", view="blocked"),
@@ -178,8 +178,7 @@ _SCORES = Row(
             [
                 Column("score", "Score"),
                 Column("service", "Service"),
-                Column("prompt_id", "Prompt"),
-                Column("prompt_version", "Version"),
+                *PROMPT,
                 Column("scored", "Scored", "short"),
                 Column("mean", "Mean", "short"),
             ],

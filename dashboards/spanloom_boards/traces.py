@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from spanloom_boards import limits, links, sql
 from spanloom_boards.board import Board, Row, board, choice, typed
-from spanloom_boards.panels import Column, series, table, trace
+from spanloom_boards.panels import PROMPT, Column, series, table, trace, trace_id
 
 
 class View(NamedTuple):
@@ -129,7 +129,7 @@ RETRIEVALS = sql.of_spans(
     rest="ORDER BY t.duration DESC, t.span_id\nLIMIT 50",
 )
 
-_ID = Column("trace_id", "Trace", link=links.TRACE, width=290)
+_ID = trace_id("trace_id", "Trace")
 
 
 _FOUND = Row(
@@ -152,8 +152,7 @@ _FOUND = Row(
                 Column("errors", "Spans in error", "short", limits.ANY),
                 Column("block_reason", "Blocked for"),
                 Column("models", "Models"),
-                Column("prompt_id", "Prompt"),
-                Column("prompt_version", "Version"),
+                *PROMPT,
                 Column("tenant", "Tenant"),
                 Column("user", "User"),
                 Column("state", "State"),
@@ -202,8 +201,7 @@ _TOP_OFFENDERS = Row(
             "Heaviest prompts",
             "Prompts by the tokens they sent in the range. A click shows their costliest traces.",
             [
-                Column("prompt_id", "Prompt"),
-                Column("prompt_version", "Version"),
+                *PROMPT,
                 Column("service", "Service"),
                 Column("calls", "Calls", "short"),
                 Column("tokens_in", "Tokens in", "short"),

@@ -73,7 +73,7 @@ _LOWER = " Where calls are unpriced, cost is a lower bound; where nothing is kno
 
 
 def _by(title: str, about: str, keys: list[Column], *by: str, where: str, **row: str) -> Panel:
-    filters = [name for name in by if name in sql.FILTERS]
+    filters = [name for name in by if name in links.NARROWING]
     return table(
         title,
         about + _LOWER,
@@ -84,7 +84,7 @@ def _by(title: str, about: str, keys: list[Column], *by: str, where: str, **row:
 
 
 def _by_trace(title: str, about: str, keys: list[Column], *by: str, where: str = "1", **row: str) -> Panel:
-    filters = [name for name in by if name in sql.FILTERS]
+    filters = [name for name in by if name in links.NARROWING]
     return table(
         title,
         about + _LOWER,
@@ -165,7 +165,7 @@ _COST = Row(
             "Known dollars a minute, stacked. A model that appears from one moment to the next is a deployment.",
             "currencyUSD",
             sql.windows(f"{sql.per_minute(sql.DOLLARS)} AS cost", by=["model"], where=_CALLS),
-            links.traces("costly"),
+            links.of_series("model", "costly"),
             name="${__field.labels.model}",
             stacked=True,
         ),
@@ -188,7 +188,7 @@ _COST = Row(
                 by=["model"],
                 where=_CALLS,
             ),
-            links.traces("costly"),
+            links.of_series("model", "costly"),
             name="${__field.labels.model}",
         ),
     ],
@@ -232,7 +232,7 @@ _TOKENS = Row(
                 where=_CALLS,
                 having=sql.SPANS,
             ),
-            links.traces("unpriced"),
+            links.of_series("model", "unpriced"),
             limits.UNPRICED,
             name="${__field.labels.model}",
         ),
@@ -268,7 +268,6 @@ _BY_WHOM_AND_WHAT_FOR = Row(
             "user",
             "tenant",
             where="t.user != ''",
-            user="user",
         ),
         _by_trace(
             "By pipeline",

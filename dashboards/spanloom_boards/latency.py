@@ -122,7 +122,7 @@ def _by_model(
 ) -> Panel:
     """p95 of a latency of model calls, a line a model."""
     query = sql.windows(f"{sql.quantile(0.95, of)} AS p95", by=["model"], where=where)
-    return series(title, about, "ms", query, links.traces(view), thresholds, name="${__field.labels.model}")
+    return series(title, about, "ms", query, links.of_series("model", view), thresholds, name="${__field.labels.model}")
 
 
 _MODEL_CALLS = Row(
@@ -172,7 +172,7 @@ _THE_SLOWEST = Row(
                 Column("tokens_in", "Tokens in a call", "short"),
             ],
             PROMPTS,
-            links.of_row("service", view="slow", prompt="prompt_id"),
+            links.of_row("service", "prompt_version", view="slow", prompt="prompt_id"),
         ),
         table(
             "Slowest documents",

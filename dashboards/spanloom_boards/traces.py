@@ -18,7 +18,7 @@ class View(NamedTuple):
 VIEWS = {
     "latest": View("Latest", "1", "toUnixTimestamp64Nano(t.start)"),
     "slow": View(links.SAVED["slow"], "1", "t.duration"),
-    "costly": View(links.SAVED["costly"], "t.cost > 0", "ifNull(t.cost, 0)"),
+    "costly": View(links.SAVED["costly"], "(t.cost > 0 OR t.unpriced > 0)", "ifNull(t.cost, 0)"),
     "blocked": View(links.SAVED["blocked"], "t.blocks > 0", "toUnixTimestamp64Nano(t.start)"),
     "errors": View("Errors", "t.errors > 0", "toUnixTimestamp64Nano(t.start)"),
     "first_token": View("Slow first token", "t.ttft > 0", "ifNull(t.ttft, 0)"),
@@ -44,7 +44,11 @@ SEARCHED = "\n  AND ".join(
     [
         f"({IN_VIEW})",
         "$__conditionalAll(t.prompt_id = ${prompt:singlequote}, $prompt)",
-        "$__conditionalAll(t.user = ${user:singlequote}, $user)",
+        *(
+            f"$__conditionalAll(t.{name} = ${{{name}:singlequote}}, ${name})"
+            for name in ("prompt_version", "user", "run_id", "experiment", "block_reason")
+        ),
+        "$__conditionalAll(has(t.models, ${model:singlequote}), $model)",
         "$__conditionalAll(t.duration_ms >= toFloat64OrZero(${at_least_ms:singlequote}), $at_least_ms)",
         "$__conditionalAll(positionCaseInsensitive(t.name, ${search:singlequote}) > 0, $search)",
         f"$__conditionalAll(t.trace_id IN (\n      {_WITH_ATTRIBUTE}), $attribute)",
@@ -209,7 +213,7 @@ _TOP_OFFENDERS = Row(
                 Column("dollars", "Cost", "currencyUSD"),
             ],
             HEAVIEST,
-            links.of_row("service", view="costly", prompt="prompt_id"),
+            links.of_row("service", "prompt_version", view="costly", prompt="prompt_id"),
         ),
         table(
             "Largest contexts",
@@ -259,7 +263,12 @@ def traces() -> Board:
         [
             choice("view", "View", {view.name: name for name, view in VIEWS.items()}),
             typed("prompt", "Prompt", "The id of a prompt; empty: any."),
+            typed("prompt_version", "Version", "The version of a prompt; empty: any."),
+            typed("model", "Model", "A model that answered in it; empty: any."),
             typed("user", "User", "The hash of a user; empty: any."),
+            typed("run_id", "Run", "The id of a run; empty: any."),
+            typed("experiment", "Experiment", "The name of an experiment; empty: any."),
+            typed("block_reason", "Blocked for", "The reason of a block; empty: any."),
             typed("at_least_ms", "At least ms", "Traces that took at least so many milliseconds; empty: any."),
             typed("search", "Name contains", "A part of the name of a trace's root span; empty: any."),
             typed(

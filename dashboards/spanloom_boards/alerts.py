@@ -2,7 +2,7 @@
 
 from spanloom_boards import limits, links
 from spanloom_boards.board import DATASOURCE, Board, Row, board
-from spanloom_boards.panels import Column, series, stat, table, timeline
+from spanloom_boards.panels import Column, series, stat, table, timeline, trace_id
 
 _GROUP = "arrayStringConcat(arrayMap((k, v) -> concat(k, '=', v), mapKeys(a.labels), mapValues(a.labels)), ', ')"
 _TOUCHES = "a.since <= $__toTime AND ifNull(a.resolved, now64(3)) >= $__fromTime"
@@ -46,7 +46,7 @@ WHERE a.fired IS NOT NULL AND {_TOUCHES}
 GROUP BY rule
 ORDER BY fired DESC"""
 
-_WORST = Column("worst", "Worst trace", link=links.TRACE, width=290)
+_WORST = trace_id("worst", "Worst trace")
 _ROW = links.to(links.TRACES, "The worst trace", trace_id="${__data.fields.worst}")
 
 

@@ -1,8 +1,10 @@
 """The board that says who spends what on which model, and how near the budget is."""
 
+from typing import Any
+
 from spanloom_boards import limits, links, sql
 from spanloom_boards.board import Board, Row, board
-from spanloom_boards.panels import Column, Panel, bars, series, stat, table
+from spanloom_boards.panels import PROMPT, Column, Panel, bars, series, stat, table
 
 _CALLS = "t.kind IN ('llm', 'embedding')"
 SPENT_COLUMNS = (
@@ -23,9 +25,9 @@ def spent(*by: str, where: str) -> str:
 def spent_by_trace(*by: str, where: str) -> str:
     """What each value of some columns of traces cost, the dearest first."""
     keys = [f"t.{name} AS {name}" for name in by]
-    return sql.of_traces(
+    return sql.sums_of_traces(
         *keys,
-        "count() AS requests",
+        "sum(t.traces) AS requests",
         *SPENT_COLUMNS,
         "dollars / requests AS dollars_per_request",
         where=where,
@@ -53,10 +55,10 @@ FROM (
 )
 ORDER BY time, environment"""
 
-PER_REQUEST = sql.of_traces(
-    "$__timeInterval(t.start) AS time",
+PER_REQUEST = sql.sums_of_traces(
+    sql.TIME,
     "t.service AS service",
-    f"{sql.DOLLARS} / count() AS mean",
+    f"{sql.DOLLARS} / sum(t.traces) AS mean",
     rest="GROUP BY time, service\nORDER BY time, service",
 )
 
@@ -66,11 +68,12 @@ _DOLLARS = [
     Column("tokens", "Tokens", "short"),
     Column("dollars_per_1k", "Per 1k tokens", "currencyUSD"),
 ]
+_ROOTS = "Beyond two days it adds up hours, and a filter by service means the service of the root."
 _LOWER = " Where calls are unpriced, cost is a lower bound; where nothing is known it is empty, never 0."
 
 
 def _by(title: str, about: str, keys: list[Column], *by: str, where: str, **row: str) -> Panel:
-    filters = [name for name in by if name in sql.FILTERS]
+    filters = [name for name in by if name in links.NARROWING]
     return table(
         title,
         about + _LOWER,
@@ -81,7 +84,7 @@ def _by(title: str, about: str, keys: list[Column], *by: str, where: str, **row:
 
 
 def _by_trace(title: str, about: str, keys: list[Column], *by: str, where: str = "1", **row: str) -> Panel:
-    filters = [name for name in by if name in sql.FILTERS]
+    filters = [name for name in by if name in links.NARROWING]
     return table(
         title,
         about + _LOWER,
@@ -96,30 +99,30 @@ def _by_trace(title: str, about: str, keys: list[Column], *by: str, where: str =
     )
 
 
+def _budget(title: str, period: str, rule: str, thresholds: dict[str, Any], more: str = "") -> Panel:
+    return bars(
+        title,
+        f"By environment, whatever the time range. Red: the limit of {rule}, the end of the bar.{more}",
+        "currencyUSD",
+        budget(period),
+        links.traces("costly"),
+        thresholds,
+        min=0,
+        max=limits.limit(rule),
+    )
+
+
 _BUDGETS = Row(
     "Budgets",
     6,
     [
-        bars(
-            "Spent today (UTC)",
-            "By environment, whatever the time range. Red: the limit of DailyBudgetSpent, the end of the bar.",
-            "currencyUSD",
-            budget("day"),
-            links.traces("costly"),
-            limits.DAY_DOLLARS,
-            min=0,
-            max=limits.limit("DailyBudgetSpent"),
-        ),
-        bars(
+        _budget("Spent today (UTC)", "day", "DailyBudgetSpent", limits.DAY_DOLLARS),
+        _budget(
             "Spent this month (UTC)",
-            "By environment, whatever the time range. Red: the limit of MonthlyBudgetSpent, the end of the bar. Set "
-            "yours in your rules file.",
-            "currencyUSD",
-            budget("month"),
-            links.traces("costly"),
+            "month",
+            "MonthlyBudgetSpent",
             limits.MONTH_DOLLARS,
-            min=0,
-            max=limits.limit("MonthlyBudgetSpent"),
+            " Set yours in your rules file.",
         ),
         series(
             "Spend of the month, added up",
@@ -162,7 +165,7 @@ _COST = Row(
             "Known dollars a minute, stacked. A model that appears from one moment to the next is a deployment.",
             "currencyUSD",
             sql.windows(f"{sql.per_minute(sql.DOLLARS)} AS cost", by=["model"], where=_CALLS),
-            links.traces("costly"),
+            links.of_series("model", "costly"),
             name="${__field.labels.model}",
             stacked=True,
         ),
@@ -185,7 +188,7 @@ _COST = Row(
                 by=["model"],
                 where=_CALLS,
             ),
-            links.traces("costly"),
+            links.of_series("model", "costly"),
             name="${__field.labels.model}",
         ),
     ],
@@ -229,7 +232,7 @@ _TOKENS = Row(
                 where=_CALLS,
                 having=sql.SPANS,
             ),
-            links.traces("unpriced"),
+            links.of_series("model", "unpriced"),
             limits.UNPRICED,
             name="${__field.labels.model}",
         ),
@@ -244,7 +247,7 @@ _BY_MODEL_AND_PROMPT = Row(
         _by(
             "By prompt version",
             "Which version of which prompt costs what. Two versions side by side: the board Runs.",
-            [Column("prompt_id", "Prompt"), Column("prompt_version", "Version")],
+            list(PROMPT),
             "prompt_id",
             "prompt_version",
             where="t.prompt_id != ''",
@@ -260,16 +263,15 @@ _BY_WHOM_AND_WHAT_FOR = Row(
         _by("By tenant", "Everything of the range.", [Column("tenant", "Tenant")], "tenant", where="1"),
         _by_trace(
             "By user",
-            "Users are hashes. From traces, which are kept for 90 days.",
+            f"Users are hashes. {_ROOTS}",
             [Column("user", "User", width=220), Column("tenant", "Tenant")],
             "user",
             "tenant",
             where="t.user != ''",
-            user="user",
         ),
         _by_trace(
             "By pipeline",
-            "A pipeline is a service and the name of its root span. From traces, which are kept for 90 days.",
+            f"A pipeline is a service and the name of its root span. {_ROOTS}",
             [Column("service", "Service"), Column("name", "Pipeline")],
             "service",
             "name",

@@ -1,8 +1,10 @@
 """The board that says what makes requests slow."""
 
+from typing import Any
+
 from spanloom_boards import limits, links, sql
 from spanloom_boards.board import Board, Row, board
-from spanloom_boards.panels import Column, bars, heatmap, series, table
+from spanloom_boards.panels import PROMPT, Column, Panel, bars, heatmap, series, table, trace_id
 
 BOUNDS_MS = [base * 10**power for power in range(5) for base in (1, 2, 5)]
 """Upper bounds of the heatmap's rows: 1 ms to 50 s; what took longer is in the last row."""
@@ -30,13 +32,13 @@ FROM (
 GROUP BY time
 ORDER BY time"""
 
-_STAGED = sql.of_traces("t.stages AS stages", "count() OVER () AS traces")
-STAGES = f"""SELECT stage.kind AS stage, sum(stage.self) / 1e6 / any(traces) AS mean_ms
-FROM (
-{_STAGED})
-ARRAY JOIN stages AS stage
-GROUP BY stage
-ORDER BY mean_ms DESC"""
+_OF_STAGES = sql.sums_of_traces(
+    "stage.kind AS stage",
+    "sum(stage.self) / 1e6 / any(traces) AS mean_ms",
+    rest="GROUP BY stage\nORDER BY mean_ms DESC",
+    each="t.stages AS stage",
+)
+STAGES = f"WITH (\n{sql.sums_of_traces('sum(t.traces)')}) AS traces\n{_OF_STAGES}"
 
 PROMPTS = sql.totals(
     "sum(t.spans) AS calls",
@@ -69,7 +71,7 @@ _WHERE_THE_TIME_GOES = Row(
         bars(
             "Time of a request by stage",
             "Mean time of a trace that each stage spent itself, without what it waited for below it. The longest bar "
-            "is where to look. From traces, which are kept for 90 days.",
+            "is where to look. Beyond two days it adds up hours.",
             "ms",
             STAGES,
             links.traces("slow"),
@@ -109,37 +111,45 @@ _HOW_IT_IS_SPREAD = Row(
     ],
 )
 
+
+def _by_model(
+    title: str,
+    about: str,
+    where: str,
+    of: str = "duration",
+    view: str = "slow",
+    thresholds: dict[str, Any] = limits.NONE,
+) -> Panel:
+    """p95 of a latency of model calls, a line a model."""
+    query = sql.windows(f"{sql.quantile(0.95, of)} AS p95", by=["model"], where=where)
+    return series(title, about, "ms", query, links.of_series("model", view), thresholds, name="${__field.labels.model}")
+
+
 _MODEL_CALLS = Row(
     "Model calls",
     8,
     [
-        series(
+        _by_model(
             "Time to first token",
             "p95 by model: what a person waits before anything shows. The line is the limit of TimeToFirstTokenHigh. "
             "Up with steady prompts: the provider queues.",
-            "ms",
-            sql.windows(f"{sql.quantile(0.95, 'ttft')} AS p95", by=["model"], where="notEmpty(t.ttft_sketch)"),
-            links.traces("first_token"),
+            "notEmpty(t.ttft_sketch)",
+            "ttft",
+            "first_token",
             limits.TTFT_MS,
-            name="${__field.labels.model}",
         ),
-        series(
+        _by_model(
             "Time per output token",
             "p95 by model, after the first token: how fast the answer flows. The line is the limit of "
             "TimePerOutputTokenHigh.",
-            "ms",
-            sql.windows(f"{sql.quantile(0.95, 'tpot')} AS p95", by=["model"], where="notEmpty(t.tpot_sketch)"),
-            links.traces("slow"),
-            limits.TPOT_MS,
-            name="${__field.labels.model}",
+            "notEmpty(t.tpot_sketch)",
+            "tpot",
+            thresholds=limits.TPOT_MS,
         ),
-        series(
+        _by_model(
             "Model call latency",
             "p95 by model of whole calls. Up while both others are steady: answers became longer.",
-            "ms",
-            sql.windows(f"{sql.quantile(0.95)} AS p95", by=["model"], where="t.kind = 'llm'"),
-            links.traces("slow"),
-            name="${__field.labels.model}",
+            "t.kind = 'llm'",
         ),
     ],
 )
@@ -153,8 +163,7 @@ _THE_SLOWEST = Row(
             "Model calls by prompt and version, the slowest p95 first. Compare versions: a new one that is slower "
             "mostly sends more.",
             [
-                Column("prompt_id", "Prompt"),
-                Column("prompt_version", "Version"),
+                *PROMPT,
                 Column("service", "Service"),
                 Column("calls", "Calls", "short"),
                 Column("p50", "p50", "ms"),
@@ -163,7 +172,7 @@ _THE_SLOWEST = Row(
                 Column("tokens_in", "Tokens in a call", "short"),
             ],
             PROMPTS,
-            links.of_row("service", view="slow", prompt="prompt_id"),
+            links.of_row("service", "prompt_version", view="slow", prompt="prompt_id"),
         ),
         table(
             "Slowest documents",
@@ -175,7 +184,7 @@ _THE_SLOWEST = Row(
                 Column("retrievals", "Retrievals", "short"),
                 Column("mean_ms", "Mean", "ms"),
                 Column("max_ms", "Slowest", "ms"),
-                Column("slowest", "Slowest trace", link=links.TRACE, width=290),
+                trace_id("slowest", "Slowest trace"),
             ],
             DOCUMENTS,
             links.of_row("service", view="slow"),

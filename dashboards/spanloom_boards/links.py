@@ -8,6 +8,8 @@ from spanloom_boards.sql import FILTERS
 TRACES = "spanloom-traces"
 SAVED = {"costly": "High-cost prompts", "slow": "Slow queries", "blocked": "Safety blocks spike"}
 """Saved views of traces that every board leads to."""
+NARROWING = (*FILTERS, "model", "prompt_version", "run_id", "experiment", "user", "block_reason")
+"""Variables of the board Traces that are named as the columns they filter."""
 Link = dict[str, Any]
 
 
@@ -24,7 +26,7 @@ def traces(view: str = "latest", title: str = "The traces behind this", **given:
 
 
 def of_series(label: str, view: str = "latest") -> Link:
-    """To the traces of a series whose label is one of the filters."""
+    """To the traces of a series whose label is one of those that narrow them."""
     return traces(view, **{label: f"${{__field.labels.{label}}}"})
 
 

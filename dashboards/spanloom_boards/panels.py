@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from spanloom_boards import limits
+from spanloom_boards import limits, links
 from spanloom_boards.links import Link
 
 Panel = dict[str, Any]
@@ -22,6 +22,15 @@ class Column(NamedTuple):
     thresholds: dict[str, Any] | None = None
     link: Link | None = None
     width: int | None = None
+
+
+PROMPT = (Column("prompt_id", "Prompt"), Column("prompt_version", "Version"))
+"""A version of a prompt."""
+
+
+def trace_id(name: str, title: str) -> Column:
+    """A column of trace ids; a click opens the trace."""
+    return Column(name, title, link=links.TRACE, width=290)
 
 
 def target(sql: str, form: int = _TABLE, ref: str = "A") -> dict[str, Any]:
@@ -176,8 +185,8 @@ def _panel(
     }
 
 
-def _defaults(unit: str, thresholds: dict[str, Any], links: list[Link]) -> dict[str, Any]:
-    return {"unit": unit, "thresholds": thresholds, "color": {"mode": "thresholds"}, "links": links}
+def _defaults(unit: str, thresholds: dict[str, Any], leads: list[Link]) -> dict[str, Any]:
+    return {"unit": unit, "thresholds": thresholds, "color": {"mode": "thresholds"}, "links": leads}
 
 
 def _override(column: str, properties: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from spanloom_boards import limits, links, sql
 from spanloom_boards.board import Board, Row, board, source
-from spanloom_boards.panels import Column, metric, series, stat, table
+from spanloom_boards.panels import Column, metric, series, stat, table, trace_id
 
 _LIVES = f"$__timeFilter(t.last_sent)\n  AND {sql.chosen('environment', 'service')}"
 LEDGER = f"""SELECT sum(t.produced) AS produced, sum(t.stored) AS stored, sum(t.dropped_spans) AS dropped,
@@ -156,7 +156,7 @@ _WHOLE = Row(
                 Column("traces", "Traces", "short"),
                 Column("spans", "Spans", "short"),
                 Column("latest", "Latest", "dateTimeAsIso"),
-                Column("latest_trace", "Latest trace", link=links.TRACE, width=290),
+                trace_id("latest_trace", "Latest trace"),
             ],
             STATES,
             links.traces("unsure"),

@@ -77,6 +77,11 @@ def _over_time(column: str, where: str, having: str = "sum(t.spans) > 0") -> str
     )
 
 
+def _traces(side: str, view: str = "latest") -> links.Link:
+    """To the traces of a side: what is compared is named as the variable that narrows them."""
+    return links.traces(view, "The traces of this side", **{"${by}": f"${{{side}}}"})
+
+
 _CHANGE = limits.at((0.05, "orange"), (0.2, "red"))
 _NAME = "${__field.labels.side}"
 
@@ -111,7 +116,7 @@ _SIDE_BY_SIDE = Row(
                 Column("context_use", "Context used", "percentunit"),
             ],
             TABLE,
-            links.traces(),
+            _traces("__data.fields.side"),
         )
     ],
 )
@@ -131,7 +136,7 @@ _QUALITY = Row(
                 Column("difference", "Difference", "short"),
             ],
             SCORES,
-            links.traces("feedback"),
+            _traces("__data.fields.side", "feedback"),
         )
     ],
 )
@@ -145,7 +150,7 @@ _OVER_TIME = Row(
             "p95 of model calls of each side, where they overlap in time and where not.",
             "ms",
             _over_time(f"{sql.quantile(0.95)} AS p95", "t.kind = 'llm'"),
-            links.traces("slow"),
+            _traces("__field.labels.side", "slow"),
             name=_NAME,
         ),
         series(
@@ -153,7 +158,7 @@ _OVER_TIME = Row(
             "Known dollars of a call of each side.",
             "currencyUSD",
             _over_time(f"{sql.DOLLARS} / sum(t.spans) AS cost", "t.kind = 'llm'"),
-            links.traces("costly"),
+            _traces("__field.labels.side", "costly"),
             limits.REQUEST_DOLLARS,
             name=_NAME,
         ),
@@ -162,7 +167,7 @@ _OVER_TIME = Row(
             "Share of failed spans of each side.",
             "percentunit",
             _over_time("sum(t.errors) / sum(t.spans) AS failed", "1"),
-            links.traces("errors"),
+            _traces("__field.labels.side", "errors"),
             limits.ERRORS,
             name=_NAME,
         ),

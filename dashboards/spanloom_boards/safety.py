@@ -3,7 +3,7 @@
 from spanloom_boards import links, sql
 from spanloom_boards.board import Board, Row, board
 from spanloom_boards.overview import BLOCK_SHARE
-from spanloom_boards.panels import Column, Panel, series, stat, table
+from spanloom_boards.panels import PROMPT, Column, Panel, series, stat, table, trace_id
 
 
 def scored(name: str) -> str:
@@ -85,7 +85,7 @@ _BLOCKS = Row(
             "them: look at who sends.",
             "short",
             REASONS,
-            links.traces("blocked"),
+            links.traces("blocked", block_reason="${__field.labels.reason}"),
             name="${__field.labels.reason}",
             stacked=True,
         ),
@@ -116,10 +116,10 @@ _WHO_IS_BLOCKED = Row(
                 Column("requests", "Requests", "short"),
                 Column("users", "Users", "short"),
                 Column("latest", "Latest", "dateTimeAsIso"),
-                Column("latest_trace", "Latest trace", link=links.TRACE, width=290),
+                trace_id("latest_trace", "Latest trace"),
             ],
             BLOCKED_TRACES,
-            links.of_row("service", view="blocked"),
+            links.of_row("service", view="blocked", block_reason="reason"),
         ),
         series(
             "Refusals",
@@ -127,7 +127,7 @@ _WHO_IS_BLOCKED = Row(
             "of ours. From raw spans, which are kept for a week.",
             "percentunit",
             REFUSALS,
-            links.traces("blocked"),
+            links.of_series("model"),
             name="${__field.labels.model}",
         ),
     ],
@@ -178,13 +178,12 @@ _SCORES = Row(
             [
                 Column("score", "Score"),
                 Column("service", "Service"),
-                Column("prompt_id", "Prompt"),
-                Column("prompt_version", "Version"),
+                *PROMPT,
                 Column("scored", "Scored", "short"),
                 Column("mean", "Mean", "short"),
             ],
             SCORES_BY_PROMPT,
-            links.of_row("service", view="feedback", prompt="prompt_id"),
+            links.of_row("service", "prompt_version", view="feedback", prompt="prompt_id"),
         ),
     ],
 )

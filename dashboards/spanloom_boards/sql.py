@@ -36,7 +36,7 @@ def windows(*columns: str, by: Sequence[str] = (), where: str = "", having: str 
     condition = f"\n  AND {where}" if where else ""
     after = f"\nHAVING {having}" if having else ""
     return (
-        f"SELECT {', '.join([TIME, *keys, *columns])}\nFROM {_joined(each)}\nWHERE {chosen()}{condition}"
+        f"SELECT {', '.join([TIME, *keys, *columns])}\nFROM {_joined(WINDOWS, each)}\nWHERE {chosen()}{condition}"
         f"\nGROUP BY {', '.join(['time', *names])}{after}\nORDER BY {', '.join(['time', *names])}"
     )
 
@@ -51,7 +51,7 @@ def totals(
     after = f"\nHAVING {having}" if having else ""
     ordered = f"\nORDER BY {order}\nLIMIT 100" if order else ""
     selected = ", ".join([*keys, *columns])
-    return f"SELECT {selected}\nFROM {_joined(each)}\nWHERE {chosen()}{condition}{group}{after}{ordered}"
+    return f"SELECT {selected}\nFROM {_joined(WINDOWS, each)}\nWHERE {chosen()}{condition}{group}{after}{ordered}"
 
 
 def _keys(by: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -59,8 +59,8 @@ def _keys(by: Sequence[str]) -> tuple[list[str], list[str]]:
     return keys, [key.rpartition(" AS ")[2] for key in keys]
 
 
-def _joined(each: str) -> str:
-    return f"{WINDOWS} ARRAY JOIN {each}" if each else WINDOWS
+def _joined(source: str, each: str) -> str:
+    return f"{source} ARRAY JOIN {each}" if each else source
 
 
 def per_second(amount: str) -> str:
@@ -108,24 +108,37 @@ def quantiles() -> tuple[str, str, str]:
 SPANS = "sum(t.spans) > 0"
 
 
-# A trace has the service of its root; a filter by service means every trace that the service took part in.
-_OF_SERVICE = """$__conditionalAll((t.service IN (${service:singlequote}) OR t.trace_id IN (
-      SELECT s.trace_id FROM spans AS s
-      WHERE $__timeFilter(s.end) AND s.service IN (${service:singlequote}))), $service)"""
+# A trace has the service of its root; a filter by service means every trace that the service took part in. Roll-ups of
+# traces know roots only: their rows have no trace_id.
+_SPANS_OF_SERVICE = """SELECT s.trace_id FROM spans AS s
+      WHERE $__timeFilter(s.end) AND s.service IN (${service:singlequote})"""
+_IS_SHORT = "dateDiff('second', $__fromTime, $__toTime) <= 172800"
+
+
+def _of_service(spans: str) -> str:
+    root = "t.service IN (${service:singlequote})"
+    return f"$__conditionalAll(({root} OR t.trace_id IN (\n      {spans})), $service)"
 
 
 def of_traces(*columns: str, where: str = "1", rest: str = "") -> str:
     """A query over one truth a trace, of those that began in the range."""
-    return (
-        f"SELECT {', '.join(columns)}\nFROM trace_summaries AS t\nWHERE $__timeFilter(t.start)"
-        f"\n  AND {chosen('environment', 'tenant')}\n  AND {_OF_SERVICE}\n  AND {where}\n{rest}"
-    )
+    filtered = (chosen("environment", "tenant"), _of_service(_SPANS_OF_SERVICE))
+    return _selected(columns, "trace_summaries AS t", "$__timeFilter(t.start)", *filtered, where, rest=rest)
+
+
+def sums_of_traces(*columns: str, where: str = "1", rest: str = "", each: str = "") -> str:
+    """A query over sums of traces of the range, by hour where it is longer than two days: see `rolled_up_traces`."""
+    filtered = (chosen("environment", "tenant"), _of_service(f"{_SPANS_OF_SERVICE} AND {_IS_SHORT}"))
+    source = _joined("rolled_up_traces(since = $__fromTime, until = $__toTime) AS t", each)
+    return _selected(columns, source, *filtered, where, rest=rest)
 
 
 def of_spans(*columns: str, where: str = "1", rest: str = "", each: str = "") -> str:
     """A query over raw spans that ended in the range, a row for `each` item of an array; spans are kept a week."""
-    joined = f" ARRAY JOIN {each}" if each else ""
-    return (
-        f"SELECT {', '.join(columns)}\nFROM spans AS t FINAL{joined}\nWHERE $__timeFilter(t.end)\n  AND {chosen()}"
-        f"\n  AND {where}\n{rest}"
-    )
+    source = _joined("spans AS t FINAL", each)
+    return _selected(columns, source, "$__timeFilter(t.end)", chosen(), where, rest=rest)
+
+
+def _selected(columns: Sequence[str], source: str, *conditions: str, rest: str) -> str:
+    where = "\n  AND ".join(conditions)
+    return f"SELECT {', '.join(columns)}\nFROM {source}\nWHERE {where}\n{rest}"

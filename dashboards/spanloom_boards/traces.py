@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from spanloom_boards import limits, links, sql
 from spanloom_boards.board import Board, Row, board, choice, typed
-from spanloom_boards.panels import Column, series, table, trace
+from spanloom_boards.panels import PROMPT, Column, series, table, trace, trace_id
 
 
 class View(NamedTuple):
@@ -18,7 +18,7 @@ class View(NamedTuple):
 VIEWS = {
     "latest": View("Latest", "1", "toUnixTimestamp64Nano(t.start)"),
     "slow": View(links.SAVED["slow"], "1", "t.duration"),
-    "costly": View(links.SAVED["costly"], "t.cost > 0", "ifNull(t.cost, 0)"),
+    "costly": View(links.SAVED["costly"], "(t.cost > 0 OR t.unpriced > 0)", "ifNull(t.cost, 0)"),
     "blocked": View(links.SAVED["blocked"], "t.blocks > 0", "toUnixTimestamp64Nano(t.start)"),
     "errors": View("Errors", "t.errors > 0", "toUnixTimestamp64Nano(t.start)"),
     "first_token": View("Slow first token", "t.ttft > 0", "ifNull(t.ttft, 0)"),
@@ -37,13 +37,21 @@ def _by_view(what: dict[str, str], otherwise: str) -> str:
 _LATEST = VIEWS["latest"].order
 FIRST = _by_view({name: view.order for name, view in VIEWS.items() if view.order != _LATEST}, _LATEST)
 IN_VIEW = _by_view({name: view.where for name, view in VIEWS.items() if view.where != "1"}, "1")
+_WITH_ATTRIBUTE = """SELECT s.trace_id FROM spans AS s
+      WHERE s.end >= $__fromTime AND mapContains(s.attributes, ${attribute:singlequote})
+        AND $__conditionalAll(s.attributes[${attribute:singlequote}] = ${attribute_is:singlequote}, $attribute_is)"""
 SEARCHED = "\n  AND ".join(
     [
         f"({IN_VIEW})",
         "$__conditionalAll(t.prompt_id = ${prompt:singlequote}, $prompt)",
-        "$__conditionalAll(t.user = ${user:singlequote}, $user)",
+        *(
+            f"$__conditionalAll(t.{name} = ${{{name}:singlequote}}, ${name})"
+            for name in ("prompt_version", "user", "run_id", "experiment", "block_reason")
+        ),
+        "$__conditionalAll(has(t.models, ${model:singlequote}), $model)",
         "$__conditionalAll(t.duration_ms >= toFloat64OrZero(${at_least_ms:singlequote}), $at_least_ms)",
         "$__conditionalAll(positionCaseInsensitive(t.name, ${search:singlequote}) > 0, $search)",
+        f"$__conditionalAll(t.trace_id IN (\n      {_WITH_ATTRIBUTE}), $attribute)",
     ]
 )
 
@@ -125,7 +133,7 @@ RETRIEVALS = sql.of_spans(
     rest="ORDER BY t.duration DESC, t.span_id\nLIMIT 50",
 )
 
-_ID = Column("trace_id", "Trace", link=links.TRACE, width=290)
+_ID = trace_id("trace_id", "Trace")
 
 
 _FOUND = Row(
@@ -148,8 +156,7 @@ _FOUND = Row(
                 Column("errors", "Spans in error", "short", limits.ANY),
                 Column("block_reason", "Blocked for"),
                 Column("models", "Models"),
-                Column("prompt_id", "Prompt"),
-                Column("prompt_version", "Version"),
+                *PROMPT,
                 Column("tenant", "Tenant"),
                 Column("user", "User"),
                 Column("state", "State"),
@@ -198,8 +205,7 @@ _TOP_OFFENDERS = Row(
             "Heaviest prompts",
             "Prompts by the tokens they sent in the range. A click shows their costliest traces.",
             [
-                Column("prompt_id", "Prompt"),
-                Column("prompt_version", "Version"),
+                *PROMPT,
                 Column("service", "Service"),
                 Column("calls", "Calls", "short"),
                 Column("tokens_in", "Tokens in", "short"),
@@ -207,7 +213,7 @@ _TOP_OFFENDERS = Row(
                 Column("dollars", "Cost", "currencyUSD"),
             ],
             HEAVIEST,
-            links.of_row("service", view="costly", prompt="prompt_id"),
+            links.of_row("service", "prompt_version", view="costly", prompt="prompt_id"),
         ),
         table(
             "Largest contexts",
@@ -257,9 +263,18 @@ def traces() -> Board:
         [
             choice("view", "View", {view.name: name for name, view in VIEWS.items()}),
             typed("prompt", "Prompt", "The id of a prompt; empty: any."),
+            typed("prompt_version", "Version", "The version of a prompt; empty: any."),
+            typed("model", "Model", "A model that answered in it; empty: any."),
             typed("user", "User", "The hash of a user; empty: any."),
+            typed("run_id", "Run", "The id of a run; empty: any."),
+            typed("experiment", "Experiment", "The name of an experiment; empty: any."),
+            typed("block_reason", "Blocked for", "The reason of a block; empty: any."),
             typed("at_least_ms", "At least ms", "Traces that took at least so many milliseconds; empty: any."),
             typed("search", "Name contains", "A part of the name of a trace's root span; empty: any."),
+            typed(
+                "attribute", "Attribute", "A name: traces of which a span has that attribute; empty: any. For a week."
+            ),
+            typed("attribute_is", "is", "The value of that attribute; empty: whatever it is."),
             typed("trace_id", "Trace", "32 hexadecimal digits: the trace to open."),
         ],
         since="now-1h",

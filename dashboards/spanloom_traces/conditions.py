@@ -5,9 +5,10 @@ from typing import Literal, NamedTuple
 
 from spanloom_traces.grammar import Condition, FilterError
 
-Kind = Literal["text", "texts", "number"]
+Kind = Literal["text", "number"]
 _ORDERED = ("=", "!=", "<", "<=", ">", ">=")
 _TEXTUAL = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
+_POSITIVE = {"!=": "=", "NOT IN": "IN"}
 
 
 class Field(NamedTuple):
@@ -15,6 +16,8 @@ class Field(NamedTuple):
 
     sql: str
     kind: Kind
+    among: str = ""
+    """Of what may have several values: an expression that holds where what stands for {} does for one of them."""
 
 
 class Parameters:
@@ -40,20 +43,29 @@ def compiled(conditions: Iterable[Condition], find: Find, parameters: Parameters
 
 
 def _one(condition: Condition, field: Field, parameters: Parameters) -> str:
+    comparator, against = condition.comparator, _against(condition, field.kind, parameters)
+    if not field.among:
+        return f"({field.sql}) {comparator} {against}"
+    positive = _POSITIVE.get(comparator, comparator)
+    found = field.among.replace("{}", f"({field.sql}) {positive} {against}")
+    # That none of its values is so says nothing of what has none.
+    return found if positive == comparator else f"({_any(field)} AND NOT {found})"
+
+
+def _any(field: Field) -> str:
+    return field.among.replace("{}", f"isNotNull({field.sql})")
+
+
+def _against(condition: Condition, kind: Kind, parameters: Parameters) -> str:
+    """What stands for the value. Raises FilterError where the field cannot be compared so."""
     comparator, value = condition.comparator, condition.value
-    if field.kind == "number":
+    if kind == "number":
         if comparator not in _ORDERED or isinstance(value, str | tuple):
             raise FilterError(f"{condition.key} is a number: compare it by {' '.join(_ORDERED)} with one, unquoted")
-        number = parameters.add(value, "Int64" if isinstance(value, int) else "Float64")
-        return f"({field.sql}) {comparator} {number}"
+        return parameters.add(value, "Int64" if isinstance(value, int) else "Float64")
     if comparator not in _TEXTUAL or not isinstance(value, str | tuple):
         raise FilterError(f"{condition.key} is a text: compare it by {', '.join(_TEXTUAL)} with one in quotes")
-    against = parameters.add(list(value) if isinstance(value, tuple) else value, _type(value))
-    if field.kind == "text":
-        return f"({field.sql}) {comparator} {against}"
-    positive = {"!=": "=", "NOT IN": "IN"}.get(comparator, comparator)
-    exists = f"arrayExists(one -> one {positive} {against}, {field.sql})"
-    return exists if positive == comparator else f"(notEmpty({field.sql}) AND NOT {exists})"
+    return parameters.add(list(value) if isinstance(value, tuple) else value, _type(value))
 
 
 def _type(value: str | tuple[str, ...]) -> str:

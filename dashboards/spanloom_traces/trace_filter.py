@@ -1,6 +1,6 @@
 """Which traces are meant, as typed fields."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from msgspec import Struct
@@ -41,6 +41,8 @@ class TraceFilter(Struct, frozen=True, kw_only=True):
     tokens_over: int | None = None
     context_over: int | None = None
     """More tokens of context in its prompts."""
+    attributes: Mapping[str, str | int | float] | None = None
+    """Some span has each of these attributes with this value; a number is compared as one."""
 
     def conditions(self) -> tuple[Condition, ...]:
         """The same as comparisons."""
@@ -56,6 +58,8 @@ class TraceFilter(Struct, frozen=True, kw_only=True):
         for name, (key, comparator) in _BOUNDS.items():
             if (bound := getattr(self, name)) is not None:
                 yield Condition("", key, comparator, _number(bound))
+        for name, value in (self.attributes or {}).items():
+            yield Condition("span", f"attributes.{name}", "=", value)
 
 
 _SAME = (

@@ -1,6 +1,7 @@
 """Traces, each as its one truth (the view `trace_summaries`): one by its id, or those that a filter finds."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from spanloom_traces.conditions import Field, Parameters, compiled
@@ -49,10 +50,17 @@ _NUMBERS = {
     **{name: f"t.{name}" for name in ("context_tokens", "cache_hits", "documents", "cited")},
     **{name: f"t.{name}" for name in ("spans", "errors", "blocks", "unpriced")},
 }
-_ENTITIES = {"attributes": "", "attribute": "", "attr": "", "trace": "", "scores": "score", "score": "score"}
+_ENTITIES = {
+    **dict.fromkeys(("attributes", "attribute", "attr", "trace"), ""),
+    **dict.fromkeys(("scores", "score"), "score"),
+    "span": "span",
+}
+_ATTRIBUTE = "attributes."
 
-FIELDS = (*_TEXTS, "model", *_NUMBERS, "cost", "scores.NAME")
-"""What a filter of traces may name: texts, the models that answered, numbers (seconds, tokens, dollars), scores."""
+FIELDS = (*_TEXTS, "model", *_NUMBERS, "cost", "scores.NAME", f"span.{_ATTRIBUTE}NAME")
+"""What a filter of traces may name: texts, the models that answered, numbers (seconds, tokens, dollars), scores, and
+attributes of spans, as MLflow writes them.
+"""
 
 
 def trace(connection: Connection, trace_id: str) -> Trace | None:
@@ -78,7 +86,8 @@ def traces(
     """
     parameters = Parameters()
     asked = parse(where, _ENTITIES) if isinstance(where, str) else where.conditions()
-    condition = f"{began('t.start', since, until, parameters)} AND {compiled(asked, _field, parameters)}"
+    found = compiled(asked, partial(_field, since=since), parameters)
+    condition = f"{began('t.start', since, until, parameters)} AND {found}"
     text = (
         f"SELECT {_COLUMNS} FROM trace_summaries AS t WHERE {condition} "
         f"ORDER BY {_ORDERS[order]} LIMIT {parameters.add(limit, 'UInt64')}"
@@ -86,19 +95,35 @@ def traces(
     return [_trace(row) for row in connection.rows(text, parameters.values)]
 
 
-def _field(condition: Condition, parameters: Parameters) -> Field:
+def _field(condition: Condition, parameters: Parameters, since: Since) -> Field:
+    if condition.entity == "span" and condition.key.startswith(_ATTRIBUTE):
+        return _attribute(condition, parameters, since)
     if condition.entity == "score":
         name = parameters.add(condition.key, "String")
         return Field(f"arrayFirstOrNull(one -> one.name = {name}, t.scores).value", "number")
-    if condition.key == "cost":
+    if condition.entity == "" and condition.key == "cost":
         return Field(_cost(condition), "number")
-    if condition.key == "model":
-        return Field("t.models", "texts")
-    if condition.key in _TEXTS:
+    if condition.entity == "" and condition.key == "model":
+        return Field("one", "text", "arrayExists(one -> {}, t.models)")
+    if condition.entity == "" and condition.key in _TEXTS:
         return Field(f"nullIf(t.{condition.key}, '')", "text")
-    if condition.key in _NUMBERS:
+    if condition.entity == "" and condition.key in _NUMBERS:
         return Field(_NUMBERS[condition.key], "number")
-    raise FilterError(f"a trace has no {condition.key}; a filter may name {', '.join(FIELDS)}")
+    named = f"{condition.entity}.{condition.key}" if condition.entity else condition.key
+    raise FilterError(f"a trace has no {named}; a filter may name {', '.join(FIELDS)}")
+
+
+def _attribute(condition: Condition, parameters: Parameters, since: Since) -> Field:
+    """An attribute of any span of the trace, as a number where it is compared with one. A span ends in its trace's time
+    or later.
+    """
+    name = parameters.add(condition.key.removeprefix(_ATTRIBUTE), "String")
+    ended = began("s.end", since, None, parameters)
+    has = f"{ended} AND mapContains(s.attributes, {name})"
+    among = f"t.trace_id IN (SELECT s.trace_id FROM spans AS s WHERE {has} AND {{}})"
+    if isinstance(condition.value, str | tuple):
+        return Field(f"s.attributes[{name}]", "text", among)
+    return Field(f"toFloat64OrNull(s.attributes[{name}])", "number", among)
 
 
 def _cost(condition: Condition) -> str:

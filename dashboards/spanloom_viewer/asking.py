@@ -1,6 +1,5 @@
 """What the subcommands that read share: the store as a terminal asks it, periods, and the console."""
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from spanloom_schemas import settings as environment
+from spanloom_schemas.periods import EXAMPLES, period
 
 from spanloom_viewer.settings import ViewerSettings
 
 if TYPE_CHECKING:
     from spanloom_traces import TraceStore
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Period(click.ParamType):
@@ -28,10 +26,8 @@ class Period(click.ParamType):
         """At most ten years."""
         if isinstance(value, timedelta):
             return value
-        found = re.fullmatch(r"(\d{1,9})([smhd])", str(value))
-        if not found:
-            self.fail(f"{value!r} is no period; write 90s, 15m, 6h or 7d", param, ctx)
-        return timedelta(seconds=min(int(found[1]) * _SECONDS[found[2]], 3650 * 86_400))
+        found = period(str(value))
+        return self.fail(f"{value!r} is no period; write {EXAMPLES}", param, ctx) if found is None else found
 
 
 def since(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

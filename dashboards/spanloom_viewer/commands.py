@@ -43,7 +43,7 @@ def traces(errors: bool, order: "Order | None", query: str, limit: int, since: t
     FILTER joins comparisons by AND: "service = 'chat' AND duration > 2 AND model LIKE 'gpt-4%'". It may name texts
     (service, name, environment, tenant, user, session_id, request_id, experiment, run_id, prompt_id, prompt_version,
     model, state, status, block_reason …), numbers (duration and ttft in seconds, cost in dollars, tokens, input_tokens,
-    output_tokens, context_tokens, spans, errors, blocks …) and scores.NAME.
+    output_tokens, context_tokens, spans, errors, blocks …), scores.NAME, and span.attributes.NAME: of any of its spans.
     """
     from spanloom_viewer import tables
 

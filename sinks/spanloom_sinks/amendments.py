@@ -5,6 +5,7 @@ already. Two ways lead here, and the spans' own may be the slower one: a trace i
 processor can have read is in `spans`. Until then the commit of llm.traces waits, so a crash only makes it happen again.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import polars as pl
@@ -22,6 +23,8 @@ _IDS_BYTES = 64 << 10
 """Of trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
 SPANS_AT_ONCE = 100_000
 """Spans summed up in one go. A trace of more stays in its segments, each of them true, and is counted."""
+
+_LASTED = pl.Schema({name: pl.Datetime("ns", "UTC") for name in ("start", "end")})
 
 
 class _Waiting(NamedTuple):
@@ -55,20 +58,25 @@ class Amendments:
         firsts = [first for noted, first, _ in self._noted if noted is lane]
         return min([*firsts, *(w.first for w in self._waiting if w.lane is lane)], default=None)
 
-    def turn(self, now: float) -> None:
-        """Do what is due. Raises StoreError or KafkaException; what was not done is done at the next turn."""
+    def turn(self, now: float) -> list[tuple[Lane, int, pl.DataFrame]]:
+        """Do what is due, and return what changed in `traces`: as `TraceHours.note` takes it.
+
+        Raises StoreError or KafkaException; what was not done is done at the next turn.
+        """
         if now - self._at < TURN_SECONDS:
-            return
+            return []
         self._at = now
         while self._noted:
             self._waiting.extend(self._several(*self._noted[0]))
             del self._noted[0]
         stored = self._consumer.progress(SPANS, {w.partition for w in self._waiting})
         ready = [w for w in self._waiting if stored[w.partition] >= w.end]
-        if ready:
-            self._amend(pl.concat([w.ids for w in ready]).unique())
-            done = set(map(id, ready))  # they hold series, which cannot be compared
-            self._waiting = [w for w in self._waiting if id(w) not in done]
+        if not ready:
+            return []
+        changed = self._amend(pl.concat([w.ids for w in ready]).unique())
+        done = set(map(id, ready))  # they hold series, which cannot be compared
+        self._waiting = [w for w in self._waiting if id(w) not in done]
+        return [(w.lane, w.first, changed) for w in ready]
 
     def _several(self, lane: Lane, first: int, segments: pl.DataFrame) -> list[_Waiting]:
         """What of a noted block must be summed up again."""
@@ -97,27 +105,35 @@ class Amendments:
         found = [self._store.several(part, lately=lately) for part in _parts(ids)]
         return pl.concat([pl.DataFrame(schema={"trace_id": pl.String}), *(each for each in found if each.width)])
 
-    def _amend(self, ids: pl.Series) -> None:
+    def _amend(self, ids: pl.Series) -> pl.DataFrame:
+        """Sum up these traces again; `start` and `end` of what is told of them, and of what was."""
+        changed = [pl.DataFrame(schema=_LASTED)]
         for part in _parts(ids):
-            self._amend_part(part)
+            segments = self._store.segments(part)
+            changed.append(segments.select(*_LASTED))
+            for share in self._shares(segments):
+                changed.append(self._amend_share(share))
+        return pl.concat([each.cast(_LASTED) for each in changed])
 
-    def _amend_part(self, ids: list[str]) -> None:
-        segments = self._store.segments(ids)
+    def _shares(self, segments: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The segments of traces that are not too large, some traces at a time."""
         sizes = segments.group_by("trace_id", maintain_order=True).agg(pl.col("spans").sum())
         small = sizes.filter(pl.col("spans") <= SPANS_AT_ONCE)
         self._metrics.unamended.inc(sizes.height - small.height)
         shares = small.with_columns(share=pl.col("spans").cum_sum() // SPANS_AT_ONCE)
         for _, share in shares.group_by("share", maintain_order=True):
-            self._amend_share(segments.join(share, on="trace_id", how="semi", maintain_order="left").drop("spans"))
+            yield segments.join(share, on="trace_id", how="semi", maintain_order="left").drop("spans", *_LASTED)
 
-    def _amend_share(self, segments: pl.DataFrame) -> None:
+    def _amend_share(self, segments: pl.DataFrame) -> pl.DataFrame:
         # By place in the log, not by time: feedback and spans with odd clocks lie outside of a segment's start and end.
         since = segments["first_offset"].min()
         found = self._store.spans_of(segments["trace_id"].unique().to_list(), since)  # type: ignore[arg-type]
         if found.is_empty():  # retention took them before they were stored
-            return
-        self._store.insert("traces", traces.amended(summarise(found), segments))
+            return pl.DataFrame(schema=_LASTED)
+        rows = traces.amended(summarise(found), segments)
+        self._store.insert("traces", rows)
         self._metrics.amended.inc(segments["trace_id"].n_unique())
+        return rows.select(*_LASTED)
 
 
 def _parts(ids: pl.Series) -> list[list[str]]:

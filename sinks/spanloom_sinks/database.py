@@ -4,17 +4,17 @@
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 import polars as pl
 
-from spanloom_sinks import rollup_sql
+from spanloom_sinks import rollup_sql, trace_hours_sql
 from spanloom_sinks.rows import spans
 from spanloom_sinks.source import Source
 from spanloom_sinks.store import Store
 
-RollUp = Literal["panes_1m", "panes_1h"]
+RollUp = Literal["panes_1m", "panes_1h", "traces_1h"]
 
 _EXISTING = """
 SELECT offset, position FROM spans
@@ -28,7 +28,7 @@ WHERE {condition} GROUP BY trace_id HAVING uniqExact(topic_id, partition, first_
 _LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND trace_id IN {ids:Array(String)}"
 _EVER = "trace_id IN {ids:Array(String)}"
 _SEGMENTS = """
-SELECT trace_id, topic_id, partition, first_offset, revision, log_clock, log_time, spans
+SELECT trace_id, topic_id, partition, first_offset, revision, log_clock, log_time, spans, start, end
 FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
 """
 _TEXTS = [name for name in spans.TEXTS if name not in ("input", "output", "input_hash", "output_hash")]
@@ -46,7 +46,7 @@ _REACH = """
 SELECT toUnixTimestamp(toStartOfMinute(start)) AS minute, topic_id, partition, max(next_offset) AS next_offset
 FROM panes WHERE toStartOfMinute(start) {window} GROUP BY ALL
 """
-_STATEMENTS = {"panes_1m": rollup_sql.minutes, "panes_1h": rollup_sql.hours}
+_STATEMENTS = {"panes_1m": rollup_sql.minutes, "panes_1h": rollup_sql.hours, "traces_1h": trace_hours_sql.hours}
 
 
 class Database(Protocol):
@@ -64,7 +64,9 @@ class Database(Protocol):
         """Those of the traces (`trace_id`) that stand in several segments; `lately`: told within the last hour."""
 
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
-        """The segments of traces: their keys, `revision`, `log_clock`, `log_time` and how many `spans` they hold."""
+        """The segments of traces: their keys, `revision`, `log_clock`, `log_time`, how many `spans` they hold, and from
+        when to when they are told to last (`start`, `end`).
+        """
 
     def spans_of(self, ids: Sequence[str], since: int) -> pl.DataFrame:
         """The spans of traces, each once, as a derived span frame; none is in a message before offset `since`."""
@@ -74,6 +76,12 @@ class Database(Protocol):
 
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """Compute windows of a roll-up again from what the other tables hold now."""
+
+    def told_until(self) -> datetime:
+        """The log time of the newest row of `traces`; the epoch where there is none."""
+
+    def unclosed(self, before: datetime, limit: int) -> list[datetime]:
+        """The first hours with traces behind the last one of `traces_1h_closed` and before a moment."""
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -106,4 +114,18 @@ class ClickHouse(Store):
 
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """As `Database` says."""
-        self.command(_STATEMENTS[table](windows))
+        statement = _STATEMENTS[table](windows)
+        # Of two sums of traces that overlap, the one that began later has seen more.
+        version = {"version": self.query(trace_hours_sql.NOW).item()} if table == "traces_1h" else {}
+        self.command(statement, **version)
+
+    def told_until(self) -> datetime:
+        """As `Database` says."""
+        return datetime.fromtimestamp(self.query(trace_hours_sql.TOLD).item(), UTC)
+
+    def unclosed(self, before: datetime, limit: int) -> list[datetime]:
+        """As `Database` says."""
+        if (seconds := int(before.timestamp())) <= 0:
+            return []
+        found = self.query(trace_hours_sql.DUE, before=seconds, limit=limit)
+        return [datetime.fromtimestamp(hour, UTC) for (hour,) in found.iter_rows()]

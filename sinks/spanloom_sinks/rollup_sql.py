@@ -115,5 +115,9 @@ def _columns(alias: str, names: tuple[str, ...]) -> str:
 
 def among(starts: Iterable[datetime]) -> str:
     """The condition that a time is one of these."""
-    literals = (f"toDateTime({int(start.timestamp())}, 'UTC')" for start in starts)
-    return f"IN ({', '.join(literals)})"
+    return f"IN ({', '.join(map(literal, starts))})"
+
+
+def literal(moment: datetime) -> str:
+    """A time in whole seconds, as a statement has it."""
+    return f"toDateTime({int(moment.timestamp())}, 'UTC')"

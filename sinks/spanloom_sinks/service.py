@@ -27,6 +27,7 @@ from spanloom_sinks.rollups import Rollups
 from spanloom_sinks.settings import SinkSettings
 from spanloom_sinks.store import StoreError
 from spanloom_sinks.tables import tables
+from spanloom_sinks.trace_hours import TraceHours
 from spanloom_sinks.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Sink:
         self._linger, self._clock = linger, clock
         self._rollups = Rollups(database, consumer)
         self._amendments = Amendments(database, consumer, metrics)
+        self._trace_hours = TraceHours(database)
         self._pause = self._retry_at = self._committed_at = 0.0
 
     @classmethod
@@ -88,7 +90,9 @@ class Sink:
         try:
             self._write([lane for lane in self._consumer.lanes.values() if lane.block or lane.cut(now, self._linger)])
             self._rollups.turn(now)
-            self._amendments.turn(now)
+            for changed in self._amendments.turn(now):
+                self._trace_hours.note(*changed)
+            self._trace_hours.turn(now)
         except (StoreError, KafkaException, RegistryError) as error:
             self._back_off(now, error)
             return
@@ -124,6 +128,7 @@ class Sink:
                 self._rollups.note(block.first, rows)
             elif table == "traces":
                 self._amendments.note(lane, block.first, rows)
+                self._trace_hours.note(lane, block.first, rows)
 
     def _commit(self) -> bool:
         """Commit where every lane stands, and what it is about to write."""
@@ -138,14 +143,16 @@ class Sink:
     def _where(self, lane: Lane) -> Commit:
         if _exact(lane):
             return Commit(lane, lane.offset, lane.mark())
-        holds = [hold for hold in (self._rollups.hold(lane), self._amendments.hold(lane)) if hold is not None]
-        return Commit(lane, min([lane.offset, *holds]), Mark(lane.source.topic_id, lane.source.log_clock))
+        holds = (part.hold(lane) for part in (self._rollups, self._amendments, self._trace_hours))
+        offset = min([lane.offset, *(hold for hold in holds if hold is not None)])
+        return Commit(lane, offset, Mark(lane.source.topic_id, lane.source.log_clock))
 
     def leave(self) -> None:
         """All lanes are about to go: commit them. What is not done will be done by whoever gets them."""
         self._commit()
         self._rollups.clear()
         self._amendments.clear()
+        self._trace_hours.clear()
 
     def _back_off(self, now: float, error: Exception) -> None:
         """Try again later, for ever; Kafka keeps what is not written. One line when it begins."""

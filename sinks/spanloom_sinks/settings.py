@@ -15,6 +15,7 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_spans_days: Days = 7
     keep_batches_days: Days = 90
     keep_traces_days: Days = 90
+    keep_traces_1h_days: Days = 400
     keep_panes_days: Days = 90
     keep_panes_1m_days: Days = 400
     keep_panes_1h_days: Days = 4000

@@ -6,7 +6,7 @@ They hold what an insert brings; readers see what `FINAL` would show them. Token
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -16,12 +16,14 @@ from spanloom_sinks.database import RollUp
 from spanloom_sinks.rows import spans as span_rows
 from spanloom_sinks.rows.panes import SUMS
 from spanloom_sinks.source import Source
+from spanloom_sinks.trace_hours_sql import KEY as TRACE_KEY
 
 Row = dict[str, Any]
 Sums = dict[tuple[Any, ...], Counter[Any]]
 """By pane key: sums by name, and counts by (sketch, index)."""
 
-_MINUTE_NS, _MINUTE_MS, _HOUR_MS = 60_000_000_000, 60_000, 3_600_000
+_MINUTE_NS, _MINUTE_MS, _HOUR_S, _HOUR_MS = 60_000_000_000, 60_000, 3600, 3_600_000
+_HOUR_NS = _HOUR_MS * 1_000_000
 _LATENCIES = ("duration", "ttft", "tpot")
 _KEYS: dict[str, tuple[str, ...]] = {
     "batches": ("producer", "epoch", "sequence", "topic_id", "partition", "offset"),
@@ -41,6 +43,8 @@ class MemoryDatabase:
         """By table every row inserted, in order; times are epoch integers in their column's unit."""
         self.rolled_up: dict[str, dict[int, Sums]] = {"panes_1m": {}, "panes_1h": {}}
         """By roll-up and window (epoch ms); the name `revision` has the sum of the panes' revisions."""
+        self.trace_hours: dict[int, Counter[tuple[Any, ...]]] = {}
+        """By hour (epoch s) and key how many traces `traces_1h` has, and by key and "spans" how many spans."""
         self._window = window
         self._tokens: dict[str, OrderedDict[str, None]] = {}
         self._spans: list[pl.DataFrame] = []
@@ -101,7 +105,7 @@ class MemoryDatabase:
 
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
         """As `Database` says."""
-        times = {"log_clock": "ms", "log_time": "ms"}
+        times = {"log_clock": "ms", "log_time": "ms", "start": "ns", "end": "ns"}
         names = ("trace_id", "topic_id", "partition", "first_offset", "revision", "spans", *times)
         rows = [{name: row[name] for name in names} for row in self.final("traces") if row["trace_id"] in set(ids)]
         units = [pl.col(name).cast(pl.Datetime(unit, "UTC")) for name, unit in times.items()]  # type: ignore[arg-type]
@@ -135,6 +139,9 @@ class MemoryDatabase:
 
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """As `Database` says; of scores, block reasons and worst spans nothing is kept."""
+        if table == "traces_1h":
+            self.trace_hours |= {int(window.timestamp()): self.traces_of(int(window.timestamp())) for window in windows}
+            return
         for window in windows:
             at = int(window.timestamp()) * 1000
             held = self.rolled_up[table].setdefault(at, {})
@@ -143,6 +150,27 @@ class MemoryDatabase:
                 told = sums.get(key, Counter()) + Counter({"revision": revision})
                 if key not in held or _rolled_version(told) >= _rolled_version(held[key]):
                     held[key] = told
+
+    def traces_of(self, hour: int) -> Counter[tuple[Any, ...]]:
+        """What `traces` holds of an hour, as `trace_hours` has it."""
+        counted: Counter[tuple[Any, ...]] = Counter()
+        for row in self.final("traces"):
+            if row["start"] // _HOUR_NS * _HOUR_S == hour and not row["superseded"]:
+                key = tuple(row[name] for name in TRACE_KEY)
+                counted.update({key: 1, (*key, "spans"): row["spans"]})
+        return counted
+
+    def told_until(self) -> datetime:
+        """As `Database` says."""
+        newest = max((row["log_time"] for row in self.rows.get("traces", ())), default=0)
+        return datetime.fromtimestamp(newest / 1000, UTC)
+
+    def unclosed(self, before: datetime, limit: int) -> list[datetime]:
+        """As `Database` says."""
+        closed = max((row["start"] // 1000 for row in self.rows.get("traces_1h_closed", ())), default=-1)
+        hours = {row["start"] // _HOUR_NS * _HOUR_S for row in self.rows.get("traces", ())}
+        due = sorted(hour for hour in hours if closed < hour < before.timestamp())
+        return [datetime.fromtimestamp(hour, UTC) for hour in due[:limit]]
 
     def close(self) -> None:
         """Nothing is held."""

@@ -47,6 +47,7 @@ def ago(seconds: float) -> str:
 
 def spans() -> list[dict]:
     root = {"span_id": "s1", "name": "POST /chat", "kind": "request", "start": at(NOW - 60), "end": at(NOW)}
+    root |= {"attributes": {"team": "chat", "retries": "3", "http.route": "/chat", 'it\'s "odd"': "so-so"}}
     search = {
         "span_id": "s3",
         "parent_id": "s1",

@@ -94,6 +94,18 @@ def test_a_moment_is_as_good_as_a_length_of_time(store):
         ("scores.thumbs = 0", [DEAR]),
         ("scores.thumbs != 1 AND errors > 0", []),
         ("attributes.reason ILIKE 'ORPH%'", [FAILED]),
+        (TraceFilter(attributes={"team": "search", "retries": 3}), [SLOW]),
+        (TraceFilter(attributes={"team": "search'"}), []),
+        ("span.attributes.team = 'search' AND span.attributes.http.route LIKE '/c%'", [SLOW]),
+        ("span.attributes.retries > 2 AND span.attributes.retries <= 3.0", [SLOW]),
+        ("span.attributes.retries = '3' AND span.attributes.team IN ('x', 'chat')", [SLOW]),
+        ("span.attributes.team > 2", []),
+        ("span.attributes.team != 'search'", []),  # another span of the trace has it
+        ("span.attributes.team != 'x'", [SLOW]),  # and of those that have none nothing is said
+        ("span.attributes.team NOT IN ('x', 'chat')", []),
+        ("span.attributes.`it's \"odd\"` ILIKE 'SO%'", [SLOW]),
+        ("span.attributes.nobody = ''", []),
+        ("span.name = 'x'", FilterError),
         ("cost > 8", [DEAR]),
         ("cost < 100", [SLOW]),
         ("tenant != 'x'", [SLOW]),

@@ -4,10 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,9 @@ from spanloom_schemas import codec, topics
 from spanloom_schemas.registry import HttpRegistry
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks.store import Store
+
+from tests import registry
+from tests.registry import Double
 
 DATABASE = "registry_line"
 AGAIN, FOREIGN = 500, 501
@@ -32,46 +33,11 @@ assert spanloom.flush(20), spanloom.dropped()
 """
 
 
-class Double(ThreadingHTTPServer):
-    """The two calls of a registry that are used; `away`: it answers that it cannot."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        again = json.dumps(codec.newest("span_batch").source, indent=1)
-        self.schemas: dict[int, str] = {AGAIN: again, FOREIGN: '"string"'}
-        self.away = False
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Double
-
-    def do_GET(self) -> None:
-        found = self.server.schemas.get(int(self.path.rpartition("/")[2]))
-        self._answer(404 if found is None else 200, {"schema": found})
-
-    def do_POST(self) -> None:
-        schema = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["schema"]
-        known = {text: number for number, text in self.server.schemas.items()}
-        number = known.get(schema, len(known))
-        self.server.schemas[number] = schema
-        self._answer(200, {"id": number})
-
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
-        self.send_response(503 if self.server.away else status)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def double() -> Iterator[Double]:
-    with Double() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with registry.running() as server:
+        server.schemas = {AGAIN: json.dumps(codec.newest("span_batch").source, indent=1), FOREIGN: '"string"'}
         yield server
-        server.shutdown()
 
 
 class Line:

@@ -1,8 +1,5 @@
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 from spanloom_schemas import codec, topics
@@ -10,52 +7,13 @@ from spanloom_schemas.frames import splice
 from spanloom_schemas.registry import HttpRegistry, RegistryError, of
 from spanloom_schemas.settings import KafkaSettings, Secret
 
-
-class Double(ThreadingHTTPServer):
-    """The two calls of a registry that are used, with what was asked of it."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.schemas: dict[int, str] = {}
-        self.asked: list[str] = []
-        self.authorization: str | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Double
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        self.server.authorization = self.headers["Authorization"]
-        schema = self.server.schemas.get(int(self.path.rsplit("/", 1)[1]))
-        self._answer(404 if schema is None else 200, {"schema": schema} if schema else {"error_code": 40403})
-
-    def do_POST(self) -> None:
-        self.server.asked.append(self.path)
-        schema = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["schema"]
-        known = {text: number for number, text in self.server.schemas.items()}
-        self.server.schemas.setdefault(known.get(schema, 100 + len(known)), schema)
-        self._answer(200, {"id": known.get(schema, 100 + len(known))})
-
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_: Any) -> None:
-        pass
+from tests.registry import Double, running
 
 
 @pytest.fixture
 def double() -> Iterator[Double]:
-    with Double() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with running() as server:
         yield server
-        server.shutdown()
 
 
 def test_messages_travel_in_confluents_wire_format(double: Double) -> None:

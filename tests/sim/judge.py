@@ -103,6 +103,7 @@ def differences(world: World, truth: Truth) -> list[str]:
         *stored.traces(trace_rows(world), truth),
         *stored.panes(pane_rows(world), truth),
         *rolled_up(world, truth),
+        *trace_hours(world),
         *books(world, truth),
         *stored.dead_letters(
             [(row["stage"], row["topic_id"], row["partition"], row["offset"]) for row in rows.final("dead_letters")
@@ -228,6 +229,15 @@ def rolled_up(world: World, truth: Truth) -> Iterator[str]:
                 }
                 for line in stored.sketch_differences(name, sketch, getattr(told[key], name)):
                     yield f"{table}: {key}: {line}"
+
+
+def trace_hours(world: World) -> Iterator[str]:
+    """Hours of traces that are summed up to something else than the traces are."""
+    for row in world.database.rows.get("traces_1h_closed", ()):
+        hour = row["start"] // 1000
+        held, told = world.database.trace_hours[hour], world.database.traces_of(hour)
+        if held != told:
+            yield f"traces_1h: hour {hour} is {dict(held)}, should be {dict(told)}"
 
 
 def books(world: World, truth: Truth) -> Iterator[str]:

@@ -10,7 +10,7 @@ from spanloom_processors.core import offsets, panes, partition, traces
 from spanloom_processors.core.alerts import engine, progress, verdicts
 from spanloom_processors.core.offsets import SafePoint
 from spanloom_processors.worker import Worker
-from spanloom_sinks import amendments, lane, pending, rollups, writer
+from spanloom_sinks import amendments, lane, pending, rollups, trace_hours, writer
 from spanloom_sinks.testing import MemoryDatabase
 
 from tests.sim import by_hand
@@ -142,7 +142,7 @@ def _cap_from_memory(patch: Patch) -> None:
 
 
 def _one_row_a_segment(patch: Patch) -> None:
-    patch(amendments.Amendments, "turn", lambda self, now: self.clear())
+    patch(amendments.Amendments, "turn", lambda self, now: self.clear() or [])
 
 
 def _copies_in_traces(patch: Patch) -> None:
@@ -222,6 +222,14 @@ def _own_past(patch: Patch) -> None:
     patch(verdicts, "history", history)
 
 
+def _closed_for_good(patch: Patch) -> None:
+    patch(trace_hours.TraceHours, "note", lambda self, *written: None)
+
+
+def _unheld(patch: Patch) -> None:
+    patch(trace_hours.TraceHours, "hold", lambda self, lane: None)
+
+
 def _about(*features: str) -> frozenset[str]:
     return frozenset(features)
 
@@ -262,5 +270,7 @@ MUTATIONS = {
         _trusting, told=by_hand.a_full_disk_that_keeps_tokens_and_no_rows
     ),
     "sink: a minute does not wait for its spans": Mutation(_unsettled, seed=339),
+    "sink: an hour of traces is summed up once": Mutation(_closed_for_good, _about("late"), 0),
+    "sink: a commit is made before an hour of traces is right": Mutation(_unheld, _about("late", "kill"), 0),
     "sink: a restart forgets the log clock": Mutation(_sink_clock, _about("kill", "clock"), 3),
 }

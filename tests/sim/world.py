@@ -5,6 +5,7 @@ which a process may die, or sleep while everybody else goes on.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -32,6 +33,7 @@ from spanloom_sinks.source import Source
 from spanloom_sinks.store import StoreError
 from spanloom_sinks.tables import tables
 from spanloom_sinks.testing import MemoryDatabase
+from spanloom_sinks.trace_hours import TraceHours
 from spanloom_sinks.writer import Writer
 
 SPANS, PANES, TRACES, ALERTS, HOURS, DEAD = (
@@ -43,6 +45,8 @@ STORED = (SPANS, TRACES, PANES, ALERTS, DEAD)
 T0 = 1_700_002_800_000 - 60_000
 """A minute before an hour."""
 LINGER_S = 0.2
+GRACE = timedelta(seconds=5)
+"""How soon an hour of traces is over: within a story."""
 BOUNDS = Bounds(pane_keys=4, pane_labels=2, trace_spans=6, held_spans=25)
 FIRST = Revision(1, 0, 4, 2)
 ACTIVE_MS = 60_000
@@ -463,6 +467,7 @@ class SinkProcess(Process):
         writer = Writer(door, tables(self.world.book), letters, _SILENT)
         consumer: Any = self.consumer
         self.body = Sink(consumer, door, writer, _SILENT, LINGER_S, self.seconds)
+        self.body._trace_hours = TraceHours(door, GRACE)
         self.expelled = False
 
     def leave(self) -> None:

@@ -1,16 +1,15 @@
 """`spanloom verify`."""
 
 import logging
-import re
 import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+from spanloom_schemas.periods import EXAMPLES, period
 
 _NOT_THERE = (60, 81)  # ClickHouse's codes
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Moment(click.ParamType):
@@ -22,13 +21,12 @@ class Moment(click.ParamType):
         """Epoch seconds."""
         if isinstance(value, int):
             return value
-        ago = re.fullmatch(r"(\d{1,9})([smhd])", value)
-        if ago:
-            return max(0, int(time.time()) - int(ago[1]) * _SECONDS[ago[2]])
+        if (ago := period(value)) is not None:
+            return int(time.time() - ago.total_seconds())
         try:
             found = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time; write 90s, 15m, 6h or 7d ago, or 2026-11-28T17:00 (UTC)", param, ctx)
+            self.fail(f"{value!r} is no time; write {EXAMPLES} ago, or 2026-11-28T17:00 (UTC)", param, ctx)
         return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
 
 

@@ -37,11 +37,12 @@ def judge(facts: Facts) -> list[Finding]:
         *_messages(_sum(Messages, facts.messages), contents),
         _dead_letters(facts.dead),
         _panes(_sum(Compared, facts.compared.get("panes", ())), facts.range),
-        _windows("windows", "minutes", "panes_1m", _sum(Compared, facts.compared.get("windows", ())), facts.range),
-        _windows("hours", "hours", "panes_1h", _sum(Compared, facts.compared.get("hours", ())), facts.range),
+        _windows("windows", "minutes", "panes_1m", _sum(Compared, facts.compared.get("windows", ()))),
+        _windows("hours", "hours", "panes_1h", _sum(Compared, facts.compared.get("hours", ()))),
         _quantiles(facts.compared.get("quantiles", ())),
         _late(contents, late),
         _traces(_sum(Traces, facts.traces), facts.told, facts.range),
+        _windows("trace_hours", "hours", "traces_1h", _sum(Compared, facts.compared.get("trace_hours", ()))),
         prices.finding(contents),
         _overflow(contents, facts.range.log),
         _topics(facts.range),
@@ -180,7 +181,7 @@ def _panes(found: Compared, over: Range) -> Finding:
     return _against("panes", "panes", found, f"{text}; judged up to {_moment(min(over.settled, over.until))}", "panes")
 
 
-def _windows(check: str, what: str, table: str, found: Compared, over: Range) -> Finding:
+def _windows(check: str, what: str, table: str, found: Compared) -> Finding:
     if not found.compared:
         return Finding(
             check, State.NOTE, f"no whole {what} at rest in that time", {f"{check}_compared": 0, f"{check}_spans": 0}

@@ -9,7 +9,7 @@ from spanloom_schemas.frames import splice
 
 from spanloom_sinks import amendments
 from spanloom_sinks.store import Store
-from spanloom_sinks.verify import statements
+from spanloom_sinks.verify import comparisons, statements
 from spanloom_sinks.verify.facts import Compared, Contents, Ledger, Messages, Offsets, Told, Traces, Window
 from spanloom_sinks.verify.settled import FOREVER, Place
 from spanloom_sinks.verify.settled import Told as Progress
@@ -29,9 +29,10 @@ _UNDER_WAY_MS = 10_000  # how far the clocks of a broker and the tables' server 
 _BOUND = 0.006  # of the sketches' relative error
 
 _COMPARISONS = {
-    "panes": (statements.PANES, statements.PANES_WRONG),
-    "windows": (statements.MINUTES, statements.MINUTES_WRONG),
-    "hours": (statements.HOURS, statements.HOURS_WRONG),
+    "panes": (comparisons.PANES, comparisons.PANES_WRONG),
+    "windows": (comparisons.MINUTES, comparisons.MINUTES_WRONG),
+    "hours": (comparisons.HOURS, comparisons.HOURS_WRONG),
+    "trace_hours": (comparisons.TRACE_HOURS, comparisons.TRACE_HOURS_WRONG),
 }
 
 Bounds = dict[str, Any]
@@ -45,6 +46,7 @@ def bounds(topic_id: str, places: Sequence[Place], asked: int) -> Bounds:
         "panes": [place.panes for place in places],
         "offsets": [place.told.next_offset for place in places],
         "traces": [place.traces for place in places],
+        "traces_stored": min((place.traces_stored for place in places), default=0),
         "ends": [place.high for place in places],
         "asked": asked - _UNDER_WAY_MS,
         "settled": min((place.panes for place in places), default=0) // 1000,
@@ -109,7 +111,7 @@ class Tables:
         ]
 
     def compare(self, check: str, window: Window, at: Bounds) -> Compared:
-        """Panes, minutes (`windows`) or hours of a window against what they sum up."""
+        """Panes, minutes (`windows`), hours or hours of traces of a window against what they sum up."""
         asked = {**at, **window._asdict()} | ({"settled": at["settled_hours"]} if check == "hours" else {})
         totals, examples = _COMPARISONS[check]
         row = self._row(totals, **asked)

@@ -22,6 +22,7 @@ PATIENCE = 40.0
 """Seconds that what differs is asked again: hours are summed up within half a minute."""
 _PAUSE = 3.0
 _KEPT = ("spans", "batches", "traces", "panes")
+_COMPARED = ("panes", "windows", "hours", "quantiles", "late", "trace_hours")
 _DAY_MS = 86_400_000
 _EDGE_MS = 600_000  # what is about to expire is left alone
 _MESSAGES = 100_000  # offsets a statement, at most
@@ -141,7 +142,8 @@ class _Verification:
             tasks["late", window] = partial(_bound, partial(tables.late, window))
             tasks["traces", window] = partial(_bound, partial(tables.traces, window))
         for window in tables.days(self._first, self._stop):
-            tasks["hours", window] = partial(_bound, partial(tables.compare, "hours", window))
+            for check in ("hours", "trace_hours"):
+                tasks[check, window] = partial(_bound, partial(tables.compare, check, window))
         return tasks
 
     def _ledger(self, part: int, parts: int, look: _Look) -> f.Ledger:
@@ -184,7 +186,7 @@ class _Verification:
             ledger=of("ledger"),
             messages=of("messages"),
             contents=of("contents"),
-            compared={check: of(check) for check in ("panes", "windows", "hours", "quantiles", "late")},
+            compared={check: of(check) for check in _COMPARED},
             traces=of("traces"),
             told=self._tables.told(self._first, self._stop),
             dead=self._tables.dead(self._since, self._until),

@@ -7,12 +7,10 @@ at rest. `{name:Type}` are server-side parameters; names of columns are this pac
 from spanloom_schemas.panes import KEY
 
 from spanloom_sinks.rollup_sql import SUM_OF_SPAN
-from spanloom_sinks.rows.panes import SUMS
-from spanloom_sinks.rows.spans import PANE_MS
 
 SHOWN = 10
 """Examples of what differs."""
-_OTHER = " AND ".join(f"{name} = 'other'" for name in KEY if name != "request")
+OTHER = " AND ".join(f"{name} = 'other'" for name in KEY if name != "request")
 TRACE_SUMS = (
     *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
     *("errors", "blocks", "unpriced", "cost"),
@@ -108,27 +106,27 @@ GROUP BY topic, stage, reason ORDER BY messages DESC LIMIT 50
 """
 
 
-def _bound(partition: str, topic_id: str, name: str) -> str:
+def bound(partition: str, topic_id: str, name: str) -> str:
     """The bound called `name` of a row's partition; of a topic that is no more, none."""
     known = f"transform({partition}, {{partitions:Array(Int32)}}, {{{name}:Array(Int64)}}, toInt64(-1))"
     return f"if({topic_id} = {{topic_id:String}}, {known}, {2**62})"
 
 
-def _window(column: str) -> str:
+def window(column: str) -> str:
+    """The condition that a time is in the window."""
     return f"{column} >= toDateTime({{since:Int64}}, 'UTC') AND {column} < toDateTime({{until:Int64}}, 'UTC')"
 
 
-def _of_span(name: str) -> str:
+def of_span(name: str) -> str:
+    """What a span adds to the sum called `name`."""
     return f"toInt64(ifNull({SUM_OF_SPAN.get(name, f's.{name}')}, 0))"
 
 
-_PANE_START = f"toDateTime(intDiv(toUnixTimestamp64Milli(s.end), {PANE_MS}) * {PANE_MS // 1000}, 'UTC')"
-
 # Late spans that the roll-ups may not know yet make their minute a matter of the future.
-_UNSETTLED = f"""
+UNSETTLED = f"""
 SELECT toStartOfMinute(u.end) FROM spans AS u
-WHERE {_window("toStartOfMinute(u.end)")} AND u.timeliness != 'on_time'
-    AND u.offset >= {_bound("u.partition", "u.topic_id", "offsets")}
+WHERE {window("toStartOfMinute(u.end)")} AND u.timeliness != 'on_time'
+    AND u.offset >= {bound("u.partition", "u.topic_id", "offsets")}
 """
 
 # What came into the tables of a window, beside the comparisons.
@@ -138,111 +136,18 @@ SELECT
     countIf(timeliness = 'late') AS late, countIf(timeliness = 'future_dated') AS future_dated,
     countIf(cost_status = 'unpriced') AS unpriced, countIf(cost_status != 'none') AS calls,
     minIf(offset, cost_status != 'none') AS first, maxIf(offset, cost_status != 'none') AS last
-FROM spans AS s FINAL WHERE {_window("toStartOfMinute(s.end)")}
+FROM spans AS s FINAL WHERE {window("toStartOfMinute(s.end)")}
 GROUP BY topic_id, partition, price_version LIMIT 1000
 """
 # Rows of offsets that the topic did not have when it was asked, though their messages were older.
 BEYOND = f"""
 SELECT count() AS rows FROM spans AS s
-WHERE {_window("toStartOfMinute(s.end)")} AND s.topic_id = {{topic_id:String}}
-  AND s.offset >= {_bound("s.partition", "s.topic_id", "ends")}
+WHERE {window("toStartOfMinute(s.end)")} AND s.topic_id = {{topic_id:String}}
+  AND s.offset >= {bound("s.partition", "s.topic_id", "ends")}
       AND s.log_time < fromUnixTimestamp64Milli({{asked:Int64}})
 """
-OTHERS = (
-    f"SELECT sum(p.spans) AS spans FROM panes AS p FINAL WHERE {_window('p.start')} AND late_offset < 0 AND {_OTHER}"
-)
+OTHERS = f"SELECT sum(p.spans) AS spans FROM panes AS p FINAL WHERE {window('p.start')} AND late_offset < 0 AND {OTHER}"
 
-
-def _compared(spaces: tuple[str, ...], told: str, raw: str) -> str:
-    """Two sides of a comparison by `spaces` and key: `d_…` is raw minus told. Both bring `spaces`, KEY and SUMS."""
-    rows = ", ".join((*spaces, *KEY, *SUMS))
-    keys = ", ".join((*spaces, *KEY))
-    signed = ", ".join(f"sum(if(x.side = 1, x.{name}, -x.{name})) AS d_{name}" for name in SUMS)
-    differs = " OR ".join(f"d_{name} != 0" for name in SUMS)
-    in_total = ", ".join(f"sum(k.d_{name}) AS t_{name}" for name in SUMS)
-    in_total_differs = " OR ".join(f"t_{name} != 0" for name in SUMS)
-    groups = ", ".join(spaces)
-    return f"""
-WITH
-    by_key AS (
-        SELECT {keys}, {signed}, sumIf(x.spans, x.side = 1) AS raw, sumIf(x.spans, x.side = 0) AS told,
-            ({differs}) AS differs
-        FROM (SELECT {rows}, 0 AS side FROM ({told}) UNION ALL SELECT {rows}, 1 AS side FROM ({raw})) AS x
-        GROUP BY {keys}),
-    by_space AS (
-        SELECT {groups}, {in_total}, sum(k.raw) AS raw_spans, sum(k.told) AS told_spans,
-            max({_OTHER}) AS overflowed, countIf(k.differs) AS keys_differ, ({in_total_differs}) AS differs
-        FROM by_key AS k GROUP BY {groups})
-"""
-
-
-# A space is wrong by its keys; where a cap put keys together as `other`, by its total.
-_SPACE_WRONG = "if(b.overflowed, b.differs, b.keys_differ > 0)"
-_TOTALS = f"""
-SELECT count() AS compared, sum(raw_spans) AS raw, sum(told_spans) AS told, countIf({_SPACE_WRONG}) AS differ,
-    countIf(b.overflowed) AS overflowed
-FROM by_space AS b
-"""
-
-
-def _examples(spaces: tuple[str, ...]) -> str:
-    named = ", ".join(f"if(t_{name} != 0, '{name} ' || toString(-t_{name}), '')" for name in SUMS)
-    return f"""
-SELECT {", ".join(f"toString({name}) AS at_{name}" for name in spaces)}, raw_spans, told_spans,
-    arrayStringConcat(arrayFilter(x -> x != '', [{named}]), ', ') AS off
-FROM by_space AS b WHERE {_SPACE_WRONG} ORDER BY {", ".join(spaces)} LIMIT {SHOWN}"""
-
-
-_PANE = ("topic_id", "partition", "start")
-_PANE_IN = (
-    f"toUnixTimestamp64Milli(start::DateTime64(3, 'UTC')) + {PANE_MS} <= {_bound('partition', 'topic_id', 'panes')}"
-)
-_PANES = _compared(
-    _PANE,
-    f"""
-        SELECT * FROM (SELECT {", ".join(f"p.{name} AS {name}" for name in (*_PANE, *KEY, *SUMS))}
-        FROM panes AS p FINAL
-        WHERE {_window("p.start")} AND p.late_offset < 0 AND (p.start, p.topic_id, p.partition, p.revision) IN (
-            SELECT start, topic_id, partition, max(revision) FROM panes
-            WHERE {_window("start")} AND late_offset < 0 GROUP BY start, topic_id, partition))
-        WHERE {_PANE_IN}""",
-    f"""
-        SELECT * FROM (SELECT s.topic_id AS topic_id, s.partition AS partition, {_PANE_START} AS start,
-            {", ".join(f"s.{name} AS {name}" for name in KEY)},
-                {", ".join(f"{_of_span(name)} AS {name}" for name in SUMS)}
-        FROM spans AS s FINAL WHERE {_window("toStartOfMinute(s.end)")} AND s.timeliness = 'on_time')
-        WHERE {_PANE_IN}""",
-)
-PANES = _PANES + _TOTALS
-PANES_WRONG = _PANES + _examples(_PANE)
-
-_MINUTE_IN = f"toUnixTimestamp(start) + 60 <= {{settled:Int64}} AND start NOT IN ({_UNSETTLED})"
-_MINUTES = _compared(
-    ("start",),
-    f"""
-        SELECT * FROM (SELECT {", ".join(f"m.{name} AS {name}" for name in ("start", *KEY, *SUMS))}
-        FROM panes_1m AS m FINAL WHERE {_window("m.start")}) WHERE {_MINUTE_IN}""",
-    f"""
-        SELECT * FROM (SELECT toStartOfMinute(s.end) AS start, {", ".join(f"s.{name} AS {name}" for name in KEY)},
-            {", ".join(f"{_of_span(name)} AS {name}" for name in SUMS)}
-        FROM spans AS s FINAL WHERE {_window("toStartOfMinute(s.end)")}) WHERE {_MINUTE_IN}""",
-)
-MINUTES = _MINUTES + _TOTALS
-MINUTES_WRONG = _MINUTES + _examples(("start",))
-
-_HOUR_IN = "toUnixTimestamp(start) + 3600 <= {settled:Int64}"
-_HOURS = _compared(
-    ("start",),
-    f"""
-        SELECT * FROM (SELECT {", ".join(f"h.{name} AS {name}" for name in ("start", *KEY, *SUMS))}
-        FROM panes_1h AS h FINAL WHERE {_window("h.start")}) WHERE {_HOUR_IN}""",
-    f"""
-        SELECT * FROM (SELECT toStartOfHour(m.start) AS start,
-            {", ".join(f"m.{name} AS {name}" for name in (*KEY, *SUMS))}
-        FROM panes_1m AS m FINAL WHERE {_window("m.start")}) WHERE {_HOUR_IN}""",
-)
-HOURS = _HOURS + _TOTALS
-HOURS_WRONG = _HOURS + _examples(("start",))
 
 # Late spans that no late row accounts for: alerts would not know them. A late row counts copies too.
 LATE = f"""
@@ -252,11 +157,11 @@ FROM (
     FROM (
         SELECT s.topic_id AS topic_id, s.partition AS partition, s.offset AS offset, 1 AS raw, 0 AS told
         FROM spans AS s FINAL
-        WHERE {_window("toStartOfMinute(s.end)")} AND s.timeliness != 'on_time'
-          AND s.offset < {_bound("s.partition", "s.topic_id", "offsets")}
+        WHERE {window("toStartOfMinute(s.end)")} AND s.timeliness != 'on_time'
+          AND s.offset < {bound("s.partition", "s.topic_id", "offsets")}
         UNION ALL
         SELECT p.topic_id, p.partition, p.late_offset, 0, p.spans FROM panes AS p FINAL
-        WHERE {_window("p.start")} AND p.late_offset >= 0) AS x
+        WHERE {window("p.start")} AND p.late_offset >= 0) AS x
     GROUP BY topic_id, partition, offset) AS l
 """
 
@@ -287,19 +192,19 @@ FROM (
     FROM (
         SELECT toStartOfMinute(s.end) AS start, {", ".join(f"s.{name} AS {name}" for name in _PLACE[1:])},
             {", ".join(f"{_SORTED[name]} AS {name}" for name in _LATENCIES)}
-        FROM spans AS s FINAL WHERE {_window("toStartOfMinute(s.end)")} GROUP BY {", ".join(_PLACE)}) AS raw
+        FROM spans AS s FINAL WHERE {window("toStartOfMinute(s.end)")} GROUP BY {", ".join(_PLACE)}) AS raw
     LEFT JOIN (
         SELECT {", ".join(f"m.{name} AS {name}" for name in _PLACE)},
             {", ".join(f"sumMap(m.{name}_sketch.index, m.{name}_sketch.count) AS {name}_sketch" for name in _LATENCIES)}
-        FROM panes_1m AS m FINAL WHERE {_window("m.start")} AND m.spans > 0 GROUP BY {", ".join(_PLACE)}) AS told
+        FROM panes_1m AS m FINAL WHERE {window("m.start")} AND m.spans > 0 GROUP BY {", ".join(_PLACE)}) AS told
     USING ({", ".join(_PLACE)})
-    WHERE toUnixTimestamp(start) + 60 <= {{settled:Int64}} AND start NOT IN ({_UNSETTLED})
-      AND start NOT IN (SELECT o.start FROM panes_1m AS o FINAL WHERE {_window("o.start")} AND {_OTHER}
+    WHERE toUnixTimestamp(start) + 60 <= {{settled:Int64}} AND start NOT IN ({UNSETTLED})
+      AND start NOT IN (SELECT o.start FROM panes_1m AS o FINAL WHERE {window("o.start")} AND {OTHER}
           AND o.spans > 0))
 """
 
 # Traces of a window against their summaries. One that also has spans outside it is a suspect until looked up whole.
-_SUMMED = ", ".join(f"sum({_of_span(name)}) AS {name}" for name in TRACE_SUMS)
+_SUMMED = ", ".join(f"sum({of_span(name)}) AS {name}" for name in TRACE_SUMS)
 _SAME = " AND ".join(f"raw.{name} = ifNull(told.{name}, 0)" for name in TRACE_SUMS)
 _RAW_TRACES = f"""
 SELECT s.trace_id AS trace_id, uniqExact(s.span_id) AS n, {_SUMMED}, toUnixTimestamp64Milli(max(s.log_clock)) AS seen,
@@ -314,7 +219,7 @@ _SUMMARIES = f"""
 _TRACES = f"""
     SELECT raw.trace_id AS trace_id, raw.first_end AS first_end, raw.last_end AS last_end,
         raw.n = told.spans AND told.rows = 1 AND {_SAME} AS same
-    FROM ({_RAW_TRACES} WHERE {_window("toStartOfMinute(s.end)")} GROUP BY s.trace_id) AS raw
+    FROM ({_RAW_TRACES} WHERE {window("toStartOfMinute(s.end)")} GROUP BY s.trace_id) AS raw
     LEFT JOIN ({_SUMMARIES} t.start >= toDateTime64({{since:Int64}} - 600, 9, 'UTC')
           AND t.start < toDateTime64({{until:Int64}}, 9, 'UTC') GROUP BY t.trace_id) AS told
     ON raw.trace_id = told.trace_id
@@ -332,7 +237,7 @@ FROM traces WHERE trace_id IN {ids:Array(String)}
 WHOLE = f"""
 SELECT raw.trace_id AS trace_id, raw.n AS spans, told.spans AS told, told.rows AS rows,
     raw.n = told.spans AND {_SAME} AS adds_up, adds_up AND told.rows = 1 AS same,
-        raw.seen <= {_bound("raw.partition", "raw.topic_id", "traces")} AS settled
+        raw.seen <= {bound("raw.partition", "raw.topic_id", "traces")} AS settled
 FROM ({_RAW_TRACES} WHERE s.trace_id IN {{ids:Array(String)}}
     AND toStartOfMinute(s.end) >= toDateTime({{since:Int64}}, 'UTC')
         AND toStartOfMinute(s.end) <= toDateTime({{until:Int64}}, 'UTC')

@@ -23,6 +23,7 @@ from spanloom_sinks.database import ClickHouse
 from spanloom_sinks.decode import decode
 from spanloom_sinks.source import Source
 from spanloom_sinks.tables import tables
+from spanloom_sinks.trace_hours import HOUR_SECONDS, TraceHours
 
 Datum = dict[str, Any]
 MINUTE_NS = 60_000_000_000
@@ -77,6 +78,7 @@ def _fill(store: ClickHouse, messages: list[splice.Message]) -> None:
     ends = {span["end"] for _, _, value in messages for span in codec.decode(value)[2]["spans"]}
     store.sum_up("panes_1m", _starts(ends, 60))
     store.sum_up("panes_1h", _starts(ends, 3600))
+    TraceHours(store).turn(HOUR_SECONDS)
 
 
 def _starts(ends: Iterable[int], seconds: int) -> list[datetime]:
@@ -222,10 +224,11 @@ class _Traffic:
         scores = {"hit": _scores(hit_at_k=float(n % 5 > 0)), "precise": _scores(context_precision=0.25 * (n % 5))}
         judged = _scores(hallucination=float(n % 10 == 0), toxicity=float(n % 40 == 3))
         found = {"k": 4, "documents": documents}
+        shard = [{"key": "shard", "value": str(n % 3)}] if n % 2 else []
         answer = call[::-1]
         agent = [
             span("request", "POST /answer", 0.88, call, span_id=answer, remote=True, otel_kind="server", **failed),
-            span("retrieval", "search", 0.85, answer, retrieval=found, scores=scores["hit"]),
+            span("retrieval", "search", 0.85, answer, retrieval=found, scores=scores["hit"], attributes=shard),
             span("rerank", "rerank", 0.7, answer, scores=scores["precise"]),
             span("llm", f"chat {model}", 0.6, answer, llm=llm, prompt=prompt, events=[event], links=[link]),
             span("postproc", "judge", 0.01, answer, scores=judged),

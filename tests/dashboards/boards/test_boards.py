@@ -165,10 +165,18 @@ def test_every_link_of_a_panel_leads_to_a_board_that_takes_what_it_carries(
             else:
                 assert name in BUILT_IN | own, used
         for key, value in parse_qsl(parts.query):
-            if key.startswith("var-"):
-                variable = taken[key.removeprefix("var-")]
+            for name in chosen(board, key.removeprefix("var-")) if key.startswith("var-") else ():
+                variable = taken[name]
                 fixed = {option["value"] for option in variable["options"]} if variable["type"] == "custom" else {value}
                 assert value in fixed | {"${view}"}
+
+
+def chosen(board: dict[str, Any], text: str) -> list[str]:
+    """What a text may be that is a choice of the board's."""
+    for variable in board["templating"]["list"]:
+        if text == f"${{{variable['name']}}}":
+            return [option["value"] for option in variable["options"]]
+    return [text]
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -238,3 +246,12 @@ def test_alert_rules_have_what_grafana_asks_for_and_no_other_keys() -> None:
             assert all(query["model"].get("expression", rule["condition"]) in refs for query in rule["data"])
             titles.append(rule["title"])
     assert len(titles) == len(set(titles)) > 0
+
+
+def test_the_document_speaks_of_every_board() -> None:
+    sections = re.split(r"^## ", (ROOT / "docs/dashboards.md").read_text(), flags=re.MULTILINE)[1:]
+    for board in BOARDS.values():
+        name = board["title"].removeprefix("Spanloom: ").lower()
+        (section,) = [text for text in sections if text.lower().startswith(name + "\n")]
+        assert "At 3 a.m.: *" in section
+        assert "```sql" in section or "Main query" in section

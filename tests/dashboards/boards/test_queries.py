@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import clickhouse_connect
 import pytest
@@ -18,16 +20,13 @@ from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks.settings import VerifySettings
 from spanloom_sinks.verify.run import verify
 
+from tests.dashboards.boards.needs import NEEDS, NUMBER, TIME
 from tests.dashboards.boards.recorded import DROPPED, Recorded, record
 
 ROOT = Path(__file__).parents[3]
 GRAFANA = ROOT / "dashboards" / "grafana"
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((GRAFANA / "boards").glob("*.json"))}
 MONTH = 30 * 86_400
-_NUMBER = re.compile(r"^(Nullable\()?(U?Int\d+|Float\d+|Bool)\)?$")
-_TIME = re.compile(r"^DateTime")
-_TEXT = re.compile(r"^(LowCardinality\()?(Nullable\()?(String|Enum)")
-_FITTING = {"none": _TEXT, "dateTimeAsIso": re.compile(r"^(Nullable\()?DateTime"), "bool": re.compile("^Bool")}
 
 
 @pytest.fixture(scope="module")
@@ -126,83 +125,6 @@ NOTHING_OF_THE_AGENT = {
 """Of these the recorded agent, and its one prompt, have nothing."""
 
 
-def series(panel: dict[str, Any], found: dict[str, str], rows: list[Any]) -> None:
-    """Time first and ascending, labels that are text, numbers; as the plugin makes series of rows."""
-    names = list(found)
-    assert names[0] == "time"
-    assert _TIME.match(found["time"])
-    times = [row[0] for row in rows]
-    assert times == sorted(times)
-    labels = [name for name in names[1:] if _TEXT.match(found[name])]
-    numbers = [name for name in names[1:] if _NUMBER.match(found[name])]
-    assert {*labels, *numbers} == {*names[1:]}, found
-    assert numbers
-    named = re.findall(r"\$\{__field\.labels\.(\w+)\}", json.dumps(panel["fieldConfig"]))
-    assert set(named) <= set(labels)
-    assert len(labels) == 0 or panel["fieldConfig"]["defaults"].get("displayName")
-    points = [tuple(row[names.index(name)] for name in ("time", *labels)) for row in rows]
-    assert len(points) == len(set(points)), "two values at one time in one series"
-    assert any(row[names.index(numbers[0])] is not None for row in rows)
-    for override in panel["fieldConfig"]["overrides"]:
-        assert override["matcher"]["options"] in numbers
-
-
-def one_row(panel: dict[str, Any], found: dict[str, str], rows: list[Any]) -> None:
-    assert len(rows) == 1
-    assert all(_NUMBER.match(kind) for kind in found.values()), found
-    assert all(value is not None for value in rows[0])
-    assert {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]} <= found.keys()
-    if not (fields := panel["options"]["reduceOptions"]["fields"]).startswith("/"):
-        assert fields in found
-
-
-def bars(panel: dict[str, Any], found: dict[str, str], rows: list[Any]) -> None:
-    kinds = list(found.values())
-    assert len(kinds) == 2
-    assert _TEXT.match(kinds[0])
-    assert _NUMBER.match(kinds[1])
-
-
-def table(panel: dict[str, Any], found: dict[str, str], rows: list[Any]) -> None:
-    """Every column has its heading and unit, and the unit fits the type."""
-    overrides = panel["fieldConfig"]["overrides"]
-    described = {o["matcher"]["options"]: {p["id"]: p["value"] for p in o["properties"]} for o in overrides}
-    assert set(described) == set(found)
-    for column, kind in found.items():
-        unit = described[column]["unit"]
-        assert _FITTING.get(unit, _NUMBER).match(kind), f"{column} is {kind}, its unit {unit}"
-    titles = [each["displayName"] for each in described.values()]
-    assert len(titles) == len(set(titles))
-
-
-def heatmap(panel: dict[str, Any], found: dict[str, str], rows: list[Any]) -> None:
-    names = list(found)
-    assert names[0] == "time"
-    bounds = [float(name.replace("+Inf", "inf")) for name in names[1:]]
-    assert bounds == sorted(bounds)
-    assert all(_NUMBER.match(found[name]) for name in names[1:])
-
-
-def trace(panel: dict[str, Any], found: dict[str, str], rows: list[Any]) -> None:
-    """The frame that Grafana's trace panel takes (docs of the panel; `transformTraceData` of the plugin)."""
-    pairs = "Array(Map("
-    wanted = {
-        "traceID": "String", "spanID": "String", "parentSpanID": "String", "serviceName": "LowCardinality(String)",
-        "operationName": "LowCardinality(String)", "startTime": "Float64", "duration": "Float64", "tags": pairs,
-        "serviceTags": pairs, "statusCode": "UInt8", "statusMessage": "String", "kind": "LowCardinality(String)",
-        "logs": "Array(Tuple(", "references": "Array(Tuple(",
-    }  # fmt: skip
-    assert set(found) == set(wanted)
-    for name, kind in wanted.items():
-        assert found[name].startswith(kind), f"{name} is {found[name]}"
-
-
-NEEDS = {
-    "timeseries": series, "stat": one_row, "bargauge": bars, "table": table, "heatmap": heatmap, "traces": trace,
-    "state-timeline": series,
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("by", ["prompt_version", "experiment", "model"])
 def test_runs_can_be_compared_by_anything(by: str, client: Client, ask: Ask, recorded: Recorded) -> None:
     board = BOARDS["runs"]
@@ -251,12 +173,106 @@ def test_a_filter_leaves_what_it_names(client: Client, ask: Ask, recorded: Recor
         assert "chat" in row["name"]
 
 
+@pytest.mark.parametrize(("value", "shards"), [("", {"0", "1", "2"}), ("2", {"2"}), ("it's", set())])
+def test_traces_are_found_by_an_attribute_of_their_spans(
+    value: str, shards: set[str], client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    (search,) = [target for panel, target in targets(BOARDS["traces"]) if panel["title"] == "Traces"]
+    view = seen(BOARDS["traces"], ask, recorded, attribute="shard", attribute_is=value)
+    found = {row["trace_id"] for row in client.query(expand(search["rawSql"], view)).named_results()}
+    stored = client.query(
+        "SELECT trace_id, attributes['shard'] FROM spans FINAL WHERE mapContains(attributes, 'shard')"
+    )
+    assert found == {trace_id for trace_id, shard in stored.result_rows if shard in shards}
+
+
+def clicked(link: dict[str, str], view: View, row: dict[str, Any]) -> dict[str, str]:
+    """The variables that a click on a row hands to the next board; as Grafana fills in a link."""
+
+    def value(match: re.Match[str]) -> str:
+        name, _, form = match[1].partition(":")
+        if form == "queryparam":
+            return formatted(view, name, form) if name in view.values else ""  # the source has no query
+        field = name.rpartition(".")[2]
+        return quote_plus(str(row[field] if "." in name else view.values.get(name, "")))
+
+    url = re.sub(r"\$\{([^}]+)\}", value, link["url"])
+    return {key.removeprefix("var-"): text for key, text in parse_qsl(urlsplit(url).query) if key.startswith("var-")}
+
+
+def found_by(
+    link: dict[str, str], view: View, row: dict[str, Any], client: Client, opened: View
+) -> list[dict[str, Any]]:
+    """The traces that a click on a row leads to; `opened`: the board of traces as it opens."""
+    narrowed = replace(opened, values=opened.values | clicked(link, view, row))
+    return rows_of("traces", "Traces", narrowed, client)[1]
+
+
+def rows_of(name: str, title: str, view: View, client: Client) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A panel, and the rows that it shows."""
+    ((panel, target),) = [found for found in targets(BOARDS[name]) if found[0]["title"] == title]
+    return panel, list(client.query(expand(target["rawSql"], view)).named_results())
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "of_row", "of_trace"),
+    [
+        ("cost", "By model", ["model"], ["models"]),
+        ("cost", "By prompt version", ["prompt_id", "prompt_version"], ["prompt_id", "prompt_version"]),
+        ("cost", "By user", ["user", "tenant"], ["user", "tenant"]),
+        ("cost", "By pipeline", ["name"], ["name"]),
+        ("safety", "Blocked requests by reason", ["reason"], ["block_reason"]),
+    ],
+)
+def test_a_click_on_a_row_shows_the_traces_behind_it_alone(
+    name: str, title: str, of_row: list[str], of_trace: list[str], client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    view = seen(BOARDS[name], ask, recorded)
+    panel, rows = rows_of(name, title, view, client)
+    named = [row for row in rows if all(row[column] for column in of_row)]
+    assert named
+    (link,) = panel["fieldConfig"]["defaults"]["links"]
+    for row in named[:3]:
+        found = found_by(link, view, row, client, seen(BOARDS["traces"], ask, recorded))
+        assert found
+        for trace in found:
+            assert all(row[column] in trace[other] for column, other in zip(of_row, of_trace, strict=True))
+
+
+def test_a_click_on_a_side_of_runs_compared_shows_its_traces_alone(
+    client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    view = seen(BOARDS["runs"], ask, recorded)
+    panel, rows = rows_of("runs", "Measures and their difference to the base", view, client)
+    (link,) = panel["fieldConfig"]["defaults"]["links"]
+    of_run = dict(client.query("SELECT trace_id, run_id FROM trace_summaries").result_rows)
+    assert len(rows) > 2
+    for row in rows:
+        found = found_by(link, view, row, client, seen(BOARDS["traces"], ask, recorded))
+        assert {of_run[trace["trace_id"]] for trace in found} == {row["side"]}
+
+
+def test_from_an_alert_to_the_guilty_span_it_is_two_clicks(client: Client, ask: Ask, recorded: Recorded) -> None:
+    """The worst trace in the row of an alert that fires; and in the trace, whose spans are all there, a span."""
+    view = seen(BOARDS["alerts"], ask, recorded)
+    panel, rows = rows_of("alerts", "Firing and pending", view, client)
+    (link,) = panel["fieldConfig"]["defaults"]["links"]
+    opened_by_it = seen(BOARDS["traces"], ask, recorded, **clicked(link, view, rows[0]))
+    _, spans = rows_of("traces", "The trace", opened_by_it, client)
+    assert {span["traceID"] for span in spans} == {recorded.trace_id}
+    stored = client.query(f"SELECT span_id FROM spans FINAL WHERE trace_id = '{recorded.trace_id}'").result_rows
+    assert {span["spanID"] for span in spans} == {span_id for (span_id,) in stored}
+    roots = {span["spanID"] for span in spans if not span["parentSpanID"]}
+    assert len(roots) == 1
+    assert all(span["parentSpanID"] in {other["spanID"] for other in spans} | {""} for span in spans)
+
+
 @pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if board["annotations"]["list"]])
 def test_alerts_stand_on_the_other_boards(name: str, client: Client, views: dict[tuple[str, bool], View]) -> None:
     (annotation,) = BOARDS[name]["annotations"]["list"]
     found, rows = columns(client, expand(annotation["target"]["rawSql"], views[name, False]))
     assert list(found) == ["time", "timeEnd", "title", "text", "tags"]
-    assert _TIME.match(found["time"])
+    assert TIME.match(found["time"])
     assert [row[2] for row in rows] == [f"{rule} (critical)" for rule in ("RequestLatencyP95High", "CostlyRequest")] + [
         "RequestLatencyP95High (critical)"
     ]
@@ -275,9 +291,9 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
     assert report.exact, report.outcome
     counts = {name: count for finding in report.findings for name, count in finding.counts.items()}
 
-    def answer(name: str, title: str) -> dict[str, Any]:
+    def answer(name: str, title: str, *, month: bool = False) -> dict[str, Any]:
         (sql,) = [target["rawSql"] for panel, target in targets(BOARDS[name]) if panel["title"] == title]
-        found = client.query(expand(sql, seen(BOARDS[name], ask, recorded)))
+        found = client.query(expand(sql, seen(BOARDS[name], ask, recorded, month=month)))
         return dict(zip(found.column_names, zip(*found.result_rows, strict=True), strict=True))
 
     ledger = answer("pipeline", "Spans of producers heard in this range")
@@ -294,15 +310,62 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
         "cache_write_tokens, output_tokens, reasoning_tokens]))) FROM spans FINAL"
     ).result_rows[0]
     assert spans == counts["spans"]
-    for title in ("By model", "By tenant", "By prompt version", "By pipeline"):
-        table = answer("cost", title)
+    for title, month in product(
+        ("By model", "By tenant", "By prompt version", "By user", "By pipeline"), (False, True)
+    ):
+        table = answer("cost", title, month=month)
         assert sum(each for each in table["dollars"] if each) == pytest.approx(cost)
         assert sum(table["tokens"]) == tokens
+    assert len(client.query("SELECT DISTINCT start FROM traces_1h").result_rows) > 2  # so the month is of both
+    short, long = (answer("latency", "Time of a request by stage", month=month) for month in (False, True))
+    assert dict(zip(*short.values(), strict=True)) == pytest.approx(dict(zip(*long.values(), strict=True)))
+    (own,) = client.query("SELECT sum(arraySum(stages.self)) / count() / 1e6 FROM trace_summaries").result_rows[0]
+    assert sum(short["mean_ms"]) == pytest.approx(own)
     heat = answer("latency", "Requests by latency")
     requests = client.query("SELECT count() FROM spans FINAL WHERE request").result_rows[0][0]
     assert sum(sum(row) for name, row in heat.items() if name != "time") == requests
     stored = answer("pipeline", "Spans stored a second")
     assert sum(stored["stored"][1:-1]) * 60 == pytest.approx(spans, abs=40)  # the range cuts two
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "column", "truth"),
+    [
+        *(
+            ("safety", title, "mean", f"avgArray(arrayMap(x -> x.value, arrayFilter(x -> x.name = '{score}', scores)))")
+            for title, score in [
+                ("Thumbs up", "thumbs"), ("Rating", "rating"), ("hit_at_k", "hit_at_k"),
+                ("context_precision", "context_precision"), ("Hallucination", "hallucination"),
+            ]
+        ),
+        ("cost", "Context that was used", "context_use_rate",
+         "sum(arrayCount(d -> d.cited, documents)) / sum(if(kind = 'retrieval', length(documents), 0))"),
+        ("cost", "In this range", "unpriced_share", "countIf(cost_status = 'unpriced') / countIf(kind = 'llm')"),
+    ],
+)  # fmt: skip
+def test_a_share_or_a_mean_is_what_the_spans_say(
+    name: str, title: str, column: str, truth: str, client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    view = replace(seen(BOARDS[name], ask, recorded), interval=10**6)  # of a series one point, or two
+    _, rows = rows_of(name, title, view, client)
+    ((said,),) = client.query(f"SELECT {truth} FROM spans FINAL").result_rows
+    values = [row[column] for row in rows]
+    assert min(values) <= said + 1e-6
+    assert max(values) >= said - 1e-6
+    assert len(rows) <= 2
+
+
+def test_the_slowest_document_is_that_of_the_slowest_retrievals(client: Client, ask: Ask, recorded: Recorded) -> None:
+    _, rows = rows_of("latency", "Slowest documents", seen(BOARDS["latency"], ask, recorded), client)
+    took: dict[str, list[int]] = {}
+    for ids, duration in client.query(
+        "SELECT documents.id, duration FROM spans FINAL WHERE kind = 'retrieval'"
+    ).result_rows:
+        for document in ids:
+            took.setdefault(document, []).append(duration)
+    means = {document: sum(durations) / len(durations) / 1e6 for document, durations in took.items()}
+    assert {row["document"]: row["mean_ms"] for row in rows} == pytest.approx(means)
+    assert [row["document"] for row in rows] == sorted(means, key=lambda document: -means[document])
 
 
 def test_of_grafanas_alert_rules_that_fires_which_should(client: Client, recorded: Recorded) -> None:
@@ -314,7 +377,7 @@ def test_of_grafanas_alert_rules_that_fires_which_should(client: Client, recorde
         (threshold,) = [each["model"] for each in rule["data"] if each["datasourceUid"] == "__expr__"]
         view = View(recorded.ended - query["relativeTimeRange"]["from"], recorded.ended)
         found, ((value,),) = columns(client, expand(query["model"]["rawSql"], view))
-        assert _NUMBER.match(next(iter(found.values())))
+        assert NUMBER.match(next(iter(found.values())))
         (condition,) = threshold["conditions"]
         assert condition["evaluator"]["type"] == "gt"
         fires[rule["title"]] = value > condition["evaluator"]["params"][0]
@@ -328,15 +391,6 @@ DOCUMENT = (ROOT / "docs/dashboards.md").read_text()
 @pytest.mark.parametrize("sql", re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL))
 def test_the_queries_of_the_document_answer(sql: str, client: Client, recorded: Recorded) -> None:
     assert client.query(expand(sql, View(recorded.begun, recorded.ended))).result_rows
-
-
-def test_the_document_speaks_of_every_board() -> None:
-    sections = re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[1:]
-    for board in BOARDS.values():
-        name = board["title"].removeprefix("Spanloom: ").lower()
-        (section,) = [text for text in sections if text.lower().startswith(name + "\n")]
-        assert "At 3 a.m.: *" in section
-        assert "```sql" in section or "Main query" in section
 
 
 def test_a_link_carries_what_a_person_had_chosen(ask: Ask, recorded: Recorded) -> None:

@@ -7,9 +7,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 from spanloom_sinks import amendments
+from spanloom_sinks.database import ClickHouse
 from spanloom_sinks.verify import run
 from spanloom_sinks.verify.command import verify
 from spanloom_sinks.verify.statements import TRACE_SUMS
@@ -159,6 +161,33 @@ def test_a_late_row_that_is_gone_is_found(line, spoil):
 def test_an_altered_roll_up_is_found(line, spoil, table, check):
     spoil(table, cost="cost + (kind = 'llm')")
     assert check in wrong(line.verify())
+
+
+@pytest.fixture
+def summed_up(line):
+    """Hours of traces as the sink sums them up when they are over, which these are not yet."""
+    tables = ClickHouse(line.settings.clickhouse)
+    found = line.store.query("SELECT DISTINCT toUnixTimestamp(toStartOfHour(start)) AS hour FROM traces")
+    hours = [datetime.fromtimestamp(hour, UTC) for (hour,) in found.iter_rows()]
+    tables.sum_up("traces_1h", hours)
+    tables.insert("traces_1h_closed", pl.DataFrame({"start": hours}).cast(pl.Datetime("ms", "UTC")))
+    yield line
+    for table in ("traces_1h", "traces_1h_closed"):
+        tables.command(f"TRUNCATE TABLE {table}")
+    tables.close()
+
+
+def test_an_altered_hour_of_traces_is_found(summed_up):
+    report = summed_up.verify()
+    assert report.exact
+    counts = finding(report, "trace_hours").counts
+    assert counts["trace_hours_spans"] == counts["trace_hours_raw"] == finding(report, "spans").counts["spans"]
+    summed_up.store.command(
+        "INSERT INTO traces_1h SELECT * REPLACE (version + 1 AS version, cost + 3 AS cost) FROM traces_1h LIMIT 1"
+    )
+    report = summed_up.verify()
+    assert wrong(report) == {"trace_hours"}
+    assert "off by: cost 3" in finding(report, "trace_hours").examples[0]
 
 
 def test_a_sketch_that_is_off_is_found(line, spoil):

@@ -28,21 +28,20 @@ GROUP BY minute, environment, service;
 
 CREATE OR REPLACE VIEW cost_per_user AS
 SELECT
-    toStartOfHour(start) AS hour, environment, tenant, user,
-    count() AS requests, knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars, dollars / requests AS dollars_per_request,
+    start AS hour, environment, tenant, user,
+    sum(t.traces) AS requests, knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars, dollars / requests AS dollars_per_request,
     sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens + reasoning_tokens) AS tokens,
-    sum(t.unpriced) AS unpriced, countIf(t.unpriced > 0) / requests AS unpriced_share
-FROM traces AS t FINAL
-WHERE NOT superseded AND user != ''
+    sum(t.unpriced) AS unpriced, sum(t.unpriced_traces) / requests AS unpriced_share
+FROM traces_by_hour AS t
+WHERE user != ''
 GROUP BY hour, environment, tenant, user;
 
 -- A pipeline is a service and the name of its root span.
 CREATE OR REPLACE VIEW cost_per_pipeline AS
 SELECT
-    toStartOfHour(start) AS hour, environment, service, name AS pipeline,
-    count() AS requests, knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars, dollars / requests AS dollars_per_request,
+    start AS hour, environment, service, name AS pipeline,
+    sum(t.traces) AS requests, knownDollars(sum(t.cost), sum(t.unpriced)) AS dollars, dollars / requests AS dollars_per_request,
     sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens + reasoning_tokens) AS tokens,
-    sum(t.unpriced) AS unpriced, countIf(t.unpriced > 0) / requests AS unpriced_share, countIf(status = 'error') AS failed, countIf(blocks > 0) AS blocked
-FROM traces AS t FINAL
-WHERE NOT superseded
+    sum(t.unpriced) AS unpriced, sum(t.unpriced_traces) / requests AS unpriced_share, sum(t.failed) AS failed, sum(t.blocked) AS blocked
+FROM traces_by_hour AS t
 GROUP BY hour, environment, service, pipeline;

@@ -26,7 +26,7 @@ rules:
   - {name: Day, metric: cost, budget: {period: day, limit: $4}, severity: info}
   - {name: Dear, metric: trace_cost, group_by: [service], window: 20s, above: $1, severity: info}
   - {name: Blocked, metric: block_rate, group_by: [service], window: 30s, band: {p_value: 0.01}, severity: info}
-  - {name: Costly, metric: cost_per_minute, group_by: [service], window: 1m, band: {side: both}, severity: info}
+  - {name: Costly, metric: cost_per_minute, group_by: [service], window: 20s, band: {side: both}, severity: info}
 """
 
 

@@ -38,7 +38,7 @@ def story(seed: int, focus: frozenset[str] = frozenset()) -> Story:
     features = {name for name in FEATURES if rng.random() < (0.1 if name == "long" else 0.55)} | focus
     if not features & set(RARE) and rng.random() < 0.3:
         features.add(rng.choice(RARE))
-    if random.Random(f"usual {seed}").random() < USUAL:
+    if random.Random(f"half an hour {seed}").random() < USUAL:
         features.add("usual")
     made = Made(rng, features, focus, rng.choice([1, 1, 2, 3]))
     compacting = rng.random() < 0.5

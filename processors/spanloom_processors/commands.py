@@ -63,7 +63,7 @@ async def serve(settings: ProcessorSettings, book: Book, rules: list[Rule]) -> i
     server = _listen(settings, metrics)
     worker = Worker(settings, book, rules, lambda: _route(settings), metrics)
     agents.register(worker)
-    watching = watchdog.watch(worker.vitals, settings.watchdog_s)
+    watching = watchdog.watch(worker.vitals, lambda: _away(settings), settings.watchdog_s)
     try:
         host, port = server.server_address
         return await _run(worker, stop, f"ready group={settings.processor_group} metrics=http://{host}:{port}/metrics")
@@ -96,6 +96,15 @@ async def _run(worker: Worker, stop: asyncio.Event, ready: str) -> int:
     for task in (starting, stopping, crashed):
         task.cancel()
     return 1 if failure else 0
+
+
+def _away(settings: ProcessorSettings) -> str | None:
+    """Say why Kafka cannot be reached; None: it can."""
+    try:
+        connect(settings)
+    except (ClusterError, SettingsError) as error:
+        return str(error)
+    return None
 
 
 async def _check_topics(settings: ProcessorSettings) -> None:

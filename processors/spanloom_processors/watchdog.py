@@ -1,7 +1,8 @@
 """Exits the process when lag stands still: a supervisor's restart is cheap, a hung worker is not.
 
 Consumers have been seen to hang without an error, with fetches no longer sent or commits no longer made. The verdict is
-a pure function; the thread around it does not need the event loop that it watches.
+a pure function; the thread around it does not need the event loop that it watches. While Kafka answers nobody, a worker
+that waits for it is not hung: it has as long again from when that was last so.
 """
 
 import logging
@@ -65,14 +66,23 @@ def stalled(standing: Mapping[Hashable, Standing], now: float, limit: float) -> 
     return None
 
 
-def watch(look: Callable[[], Mapping[Hashable, Vital]], limit: float, interval: float = 1.0) -> threading.Event:
-    """Look every `interval` seconds from a thread and exit the process on a stall; set the event returned to end it."""
+Look = Callable[[], Mapping[Hashable, Vital]]
+Excuse = Callable[[], str | None]
+"""Says why nothing can move; None: it could."""
+
+
+def watch(look: Look, excuse: Excuse, limit: float, interval: float = 1.0) -> threading.Event:
+    """Look every `interval` seconds from a thread, and exit the process on a stall for which there is no excuse.
+
+    Set the event returned to end the watch.
+    """
     done = threading.Event()
-    threading.Thread(target=_run, args=(look, limit, interval, done), name="spanloom-watchdog", daemon=True).start()
+    arguments = look, excuse, limit, interval, done
+    threading.Thread(target=_run, args=arguments, name="spanloom-watchdog", daemon=True).start()
     return done
 
 
-def _run(look: Callable[[], Mapping[Hashable, Vital]], limit: float, interval: float, done: threading.Event) -> None:
+def _run(look: Look, excuse: Excuse, limit: float, interval: float, done: threading.Event) -> None:
     standing: dict[Hashable, Standing] = {}
     while not done.wait(interval):
         now = time.monotonic()
@@ -81,6 +91,10 @@ def _run(look: Callable[[], Mapping[Hashable, Vital]], limit: float, interval: f
         except Exception as error:  # it looks into another thread's state, in the middle of a rebalance perhaps
             log.debug("the watchdog could not look: %r", error)
         if (reason := stalled(standing, now, limit)) is not None and not done.is_set():
+            if (excused := excuse()) is not None:
+                log.warning("watchdog: %s; waiting: %s", reason, excused)
+                standing = {}
+                continue
             log.critical("watchdog: %s; exiting so that the supervisor starts afresh", reason)
             logging.shutdown()
             os._exit(EXIT_CODE)

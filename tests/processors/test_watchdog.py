@@ -1,8 +1,10 @@
+import logging
 import subprocess
 import sys
+import threading
 
 import pytest
-from spanloom_processors.watchdog import EXIT_CODE, Vital, observe, stalled
+from spanloom_processors.watchdog import EXIT_CODE, Vital, observe, stalled, watch
 
 LIMIT = 60
 
@@ -55,7 +57,7 @@ def test_it_ends_the_process_even_when_the_event_loop_hangs(blocked):
 import asyncio, time
 from spanloom_processors.watchdog import Vital, watch
 async def main():
-    watch(lambda: {{"p": Vital(5, 10, 1, None)}}, limit=0.2, interval=0.05)
+    watch(lambda: {{"p": Vital(5, 10, 1, None)}}, lambda: None, limit=0.2, interval=0.05)
     {wait}
 asyncio.run(main())
 """
@@ -63,3 +65,18 @@ asyncio.run(main())
     assert done.returncode == EXIT_CODE
     assert "stands at offset=5" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_while_kafka_is_away_a_worker_waits_and_says_so(caplog):
+    excused = threading.Semaphore(0)
+
+    def away():
+        excused.release()
+        return "Kafka at 127.0.0.1:1 cannot be used"
+
+    with caplog.at_level(logging.WARNING):
+        done = watch(lambda: {"p": Vital(5, 10, 1, None)}, away, limit=0.1, interval=0.02)
+        assert all(excused.acquire(timeout=10) for _ in range(2))
+        done.set()
+    assert "stands at offset=5 lag=5" in caplog.text
+    assert "waiting: Kafka at 127.0.0.1:1 cannot be used" in caplog.text

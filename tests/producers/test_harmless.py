@@ -148,7 +148,7 @@ make(100)
     assert host.returncode == 0
     assert "Traceback" not in said
     (life,) = epochs(broker, service)
-    balanced(life, life[-1]["made"])
+    accounted(life, life[-1]["made"])
     names = Counter(span["name"] for batch in life for span in batch["spans"])
     assert set(names) == {"x"}
     assert names["x"] > 100

@@ -12,7 +12,7 @@ from typing import Self
 
 from spanloom import fields, ids, process
 from spanloom.buffer import GIVEN, Detail, Events, Links, Texts
-from spanloom.fields import COMPOUND, FACTS, LONG, MANY, Document, integer, number, text
+from spanloom.fields import COMPOUND, FACTS, LONG, MANY, SHORT, Document, integer, number, text
 from spanloom.payloads import Payload
 from spanloom.secrecy import pseudonym
 from spanloom.trace import Given, Trace, begin
@@ -257,14 +257,12 @@ class Span:
         """Note facts for the spans below, should there be any, and for the sender."""
         before = self._given
         given: Given = {} if before is None else before.copy()
-        size = 0
         for name, value in facts.items():
-            said = value if type(value) is str else text(value)
+            said = value if type(value) is str and len(value) <= SHORT else text(value)
             if said is not None:
                 given[name] = said
-                size += _ENTRY + len(said)
         self._given = given
-        self._size += size
+        self._size += _ENTRY * len(given)
 
     def set_model(
         self,

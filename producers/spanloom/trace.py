@@ -8,7 +8,6 @@ from time import perf_counter_ns, time_ns
 from typing import NamedTuple
 
 from spanloom import ids
-from spanloom.fields import SHORT
 from spanloom.secrecy import User
 
 SAMPLED, RANDOM = 0x01, 0x02
@@ -16,8 +15,8 @@ SAMPLED, RANDOM = 0x01, 0x02
 
 Facts = dict[str, str | User]
 """By name; `user` is a User, all others are texts."""
-Given = dict[str, str | User | None]
-"""Facts as they were noted, of any length; None says nothing."""
+Given = dict[str, str | User]
+"""Facts as they were noted; a user's id may still be a text."""
 
 
 class Resource(NamedTuple):
@@ -96,7 +95,7 @@ class Trace:
         """What is known of the trace."""
         given = self._given
         if given:
-            self._known = _learned(self._known, given)
+            self._known = learnt(self._known, *given)
             self._given = ()  # last: who sees this sees what is known
         return self._known
 
@@ -108,16 +107,14 @@ class Trace:
         return made
 
 
-def _learned(known: Facts, given: tuple[Given, ...]) -> Facts:
+def learnt(known: Facts, *given: Given) -> Facts:
+    """Return what is known, and what was noted later."""
     facts = known.copy()
     for notes in given:
-        for name, value in notes.items():
-            if value is None:
-                continue
-            said = value if isinstance(value, User) else value[:SHORT]
-            if name == "user" and isinstance(said, str):  # for all traces that hold these notes: hashed once
-                said = notes[name] = User(said)
-            facts[name] = said
+        user = notes.get("user")
+        if isinstance(user, str):  # for all that hold these notes: hashed once
+            notes["user"] = User(user)
+        facts |= notes
     return facts
 
 

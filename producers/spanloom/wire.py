@@ -16,7 +16,7 @@ from spanloom.buffer import GIVEN, Ended
 from spanloom.fields import KINDS, LONG, MANY, OTEL_KINDS, SEGMENTS, SHORT, STATUSES
 from spanloom.payloads import Payload
 from spanloom.secrecy import User
-from spanloom.trace import Given, Resource, Trace
+from spanloom.trace import Facts, Given, Resource, Trace, learnt
 
 T = TypeVar("T")
 
@@ -189,8 +189,6 @@ _SLOTS |= {alias: _SLOTS[name] for alias, name in fields.ALIASES.items()}
 FIELDS = _SLOTS.keys()
 """Names in a span's detail that are fields."""
 
-_CONTEXT = ("request_id", "session_id", "user", "tenant", "experiment", "run_id", "dataset_id")
-_PROMPT_FACTS = ("prompt_id", "prompt_version")
 _SERVER, _CLIENT, _INTERNAL = (_OTEL_KIND[kind] for kind in ("server", "client", "internal"))
 _KIND_OTEL_KIND = {
     kind: _KIND[kind] + {"request": _SERVER, "llm": _CLIENT, "embedding": _CLIENT}.get(kind, _INTERNAL)
@@ -214,21 +212,19 @@ def shared(trace: Trace) -> Shared:
     """Return a trace's common bytes, kept with it."""
     known = trace.encoded
     if not isinstance(known, Shared):
-        trace.encoded = known = _shared(trace)
+        trace.encoded = known = _shared(trace, trace.facts)
     return known
 
 
-def _shared(trace: Trace) -> Shared:
-    facts = {key: said.pseudonym() if isinstance(said, User) else said for key, said in trace.facts.items()}
+def _shared(trace: Trace, facts: Facts) -> Shared:
+    if not facts:
+        return Shared(string(trace.id), NULL, NULL, NULL + NULL, trace.anchor)
     get = facts.get
-    head = _prompt_head(*map(get, _PROMPT_FACTS))
-    return Shared(
-        trace_id=string(trace.id),
-        context=_context(*map(get, _CONTEXT)),
-        prompt=NULL if head == NULL + NULL else b"".join((SOME, head, *_UNSAID[PROMPT])),
-        prompt_head=head,
-        anchor=trace.anchor,
-    )
+    user = get("user")
+    who = user.pseudonym() if isinstance(user, User) else user
+    said = map(get, ("tenant", "experiment", "run_id", "dataset_id"))
+    context = _context(get("request_id"), get("session_id"), who, *said)
+    return Shared(string(trace.id), context, *_prompt(get("prompt_id"), get("prompt_version")), trace.anchor)
 
 
 @lru_cache(1024)
@@ -237,15 +233,17 @@ def _context(*facts: str | None) -> bytes:
 
 
 @lru_cache(1024)
-def _prompt_head(*facts: str | None) -> bytes:
-    return b"".join(map(optional_string, facts))
+def _prompt(*facts: str | None) -> tuple[bytes, bytes]:
+    """Return the whole record, and its head."""
+    head = b"".join(map(optional_string, facts))
+    return NULL if head == NULL + NULL else b"".join((SOME, head, *_UNSAID[PROMPT])), head
 
 
 def span(ended: Ended) -> bytes:
     """Return one span. A value that does not fit its field becomes an attribute."""
     trace, number, parent, remote, name, kind, start, end, detail, events, links, cut = ended
     given: Given | None = detail.pop(GIVEN, None)  # type: ignore[assignment]
-    common = shared(trace if given is None else trace.knowing(given))
+    common = shared(trace) if given is None else _shared(trace, learnt(trace.facts, given))
     groups: list[list[bytes] | None] = [None, None, None, None, None]
     attributes: list[bytes] = []
     for key, value in detail.items():

@@ -53,11 +53,11 @@ class Door:
             process.offer(partial(self._ended, span, above), _size(span))
 
     def _ended(self, span: ReadableSpan, above: int | None) -> Ended:
-        if span.resource is not self._resource:
+        facts = process.facts()
+        if span.resource is not self._resource or facts is not self._about.facts:
             here, rest = resource(span.resource.attributes)
-            self._resource, self._about = span.resource, About(here, rest, {})
-        about = self._about._replace(facts=process.facts())
-        return translate(received(span, above), about, process.life().calls, pseudonym)
+            self._resource, self._about = span.resource, About(here, rest, facts)
+        return translate(received(span, above), self._about, process.life().calls, pseudonym)
 
 
 class SpanloomSpanProcessor(SpanProcessor):

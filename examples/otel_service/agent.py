@@ -5,13 +5,13 @@ OpenInference's, all turned on by `opentelemetry-instrument`; what is left is in
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from openai import AsyncOpenAI
 from openinference.instrumentation import using_attributes
 from opentelemetry import trace
-from rag_service import corpus, prompt, retrieval
+from rag_service import corpus, llm, prompt, retrieval
+from rag_service.behaviour import Behaviour, set_behaviour
 from rag_service.citations import cited
 from rag_service.retrieval import Hit
 from starlette.applications import Starlette
@@ -20,18 +20,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from otel_service import steps
-
-K = 12
-MODELS = {"globex": "gpt-4o"}  # what a tenant pays for; the others get the small one
-SMALL = "gpt-4o-mini"
-
-
-@dataclass
-class Behaviour:
-    """What the demo's operator changes."""
-
-    retrieval_delay_ms: float = 0.0
-    prompt_version: str = "1"
 
 
 def create_app() -> Starlette:
@@ -64,15 +52,15 @@ async def answer(request: Request) -> Response:
     sources = _rerank(question, hits, prompt.SOURCES[version], expected)
     built = prompt.build(question, sources, version)
     with using_attributes(prompt_template_version=version):
-        said = await _generate(state.client, MODELS.get(tenant, SMALL), built.messages)
+        said = await _generate(state.client, llm.model_of(tenant), built.messages)
     used = cited(said, sources)
     return JSONResponse({"answer": said, "citations": [hit.id for hit in used]})
 
 
 async def _retrieve(request: Request, question: str, expected: str | None) -> list[Hit]:
-    with steps.retrieval("python-docs", K) as step:
+    with steps.retrieval("python-docs", retrieval.K) as step:
         await asyncio.sleep(request.app.state.behaviour.retrieval_delay_ms / 1000)
-        hits = retrieval.search(request.app.state.index, question, K)
+        hits = retrieval.search(request.app.state.index, question, retrieval.K)
         steps.found(step, hits)
         if expected:
             steps.judged(step, "hit_at_k", retrieval.hit_at_k(expected, hits))
@@ -100,13 +88,3 @@ async def _generate(client: AsyncOpenAI, model: str, messages: Any) -> str:
     ):
         said += [choice.delta.content or "" for choice in chunk.choices]
     return "".join(said)
-
-
-async def set_behaviour(request: Request) -> Response:
-    """Takes any field of Behaviour: how the demo makes things go wrong."""
-    behaviour: Behaviour = request.app.state.behaviour
-    for name, value in (await request.json()).items():
-        if not hasattr(behaviour, name):
-            return JSONResponse({"error": f"{name} is none of {', '.join(asdict(behaviour))}"}, 400)
-        setattr(behaviour, name, value)
-    return JSONResponse(asdict(behaviour))

@@ -7,7 +7,6 @@ of the prompt, the model's own count of tokens, the time to the first one, and w
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
 
 import httpx
 import spanloom
@@ -19,20 +18,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rag_service import corpus, llm, prompt, retrieval
+from rag_service.behaviour import Behaviour, set_behaviour
 from rag_service.citations import cited
 from rag_service.retrieval import Hit
-
-K = 12
-MODELS = {"globex": "gpt-4o"}  # what a tenant pays for; the others get the small one
-SMALL = "gpt-4o-mini"
-
-
-@dataclass
-class Behaviour:
-    """What an operator changed for the better, and what went wrong."""
-
-    retrieval_delay_ms: float = 0.0
-    prompt_version: str = "1"
 
 
 def create_app(model: httpx.AsyncBaseTransport | None = None) -> Starlette:
@@ -69,7 +57,7 @@ async def answer(request: Request) -> Response:
     hits = await _retrieve(request, question, expected)
     sources = _rerank(question, hits, prompt.SOURCES[version], expected)
     built = _build(question, sources, version)
-    said = await _generate(state.client, MODELS.get(tenant, SMALL), built.messages)
+    said = await _generate(state.client, llm.model_of(tenant), built.messages)
     used = _cite(said, sources)
     return JSONResponse({"answer": said, "citations": [hit.id for hit in used]})
 
@@ -77,8 +65,8 @@ async def answer(request: Request) -> Response:
 async def _retrieve(request: Request, question: str, expected: str | None) -> list[Hit]:
     with span("search documents", event_type="retrieval") as step:
         await asyncio.sleep(request.app.state.behaviour.retrieval_delay_ms / 1000)
-        hits = retrieval.search(request.app.state.index, question, K)
-        step.set_documents([(hit.id, hit.score) for hit in hits], k=K)
+        hits = retrieval.search(request.app.state.index, question, retrieval.K)
+        step.set_documents([(hit.id, hit.score) for hit in hits], k=retrieval.K)
         if expected:
             step.add_score("hit_at_k", retrieval.hit_at_k(expected, hits))
         return hits
@@ -124,13 +112,3 @@ def _cite(answer: str, sources: Sequence[Hit]) -> list[Hit]:
         used = cited(answer, sources)
         step.set_documents([(hit.id, hit.score, True) for hit in used])
         return used
-
-
-async def set_behaviour(request: Request) -> Response:
-    """Takes any field of Behaviour: how the demo makes things go wrong."""
-    behaviour: Behaviour = request.app.state.behaviour
-    for name, value in (await request.json()).items():
-        if not hasattr(behaviour, name):
-            return JSONResponse({"error": f"{name} is none of {', '.join(asdict(behaviour))}"}, 400)
-        setattr(behaviour, name, value)
-    return JSONResponse(asdict(behaviour))

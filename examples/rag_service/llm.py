@@ -9,6 +9,14 @@ import httpx
 
 URL = os.environ.get("RAG_LLM_URL", "http://127.0.0.1:8090")
 
+MODELS = {"globex": "gpt-4o"}  # what a tenant pays for; the others get the small one
+SMALL = "gpt-4o-mini"
+
+
+def model_of(tenant: str) -> str:
+    """The model that answers a tenant's questions."""
+    return MODELS.get(tenant, SMALL)
+
 
 async def stream(
     client: httpx.AsyncClient, model: str, messages: Sequence[dict[str, str]], **settings: float

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from rag_service.corpus import Document
 
+K = 12
+"""Documents that an agent asks for."""
+
 _WORD = re.compile(r"[a-z]{2,}|\d+")
 _STOP = frozenset(
     word

@@ -10,7 +10,7 @@ import pytest
 import spanloom
 from confluent_kafka import Consumer, TopicPartition
 from llama_stub import server as stub
-from rag_service import agent, chat
+from rag_service import agent, chat, retrieval
 from spanloom import topics_command
 from spanloom_schemas import codec
 from spanloom_schemas.settings import KafkaSettings
@@ -117,7 +117,7 @@ def test_a_model_call_tells_what_it_used(visit):
 def test_retrieval_tells_what_it_found_how_good_it_was_and_what_was_cited(visit):
     spans = visit.of(visit.said.answer)
     found = one(spans, "search documents")
-    assert found["retrieval"]["k"] == len(found["retrieval"]["documents"]) == agent.K
+    assert found["retrieval"]["k"] == len(found["retrieval"]["documents"]) == retrieval.K
     assert found["scores"] == [{"name": "hit_at_k", "value": 1.0}]
     assert one(spans, "rerank")["scores"] == [{"name": "context_precision", "value": 0.5}]
     cited = one(spans, "resolve citations")["retrieval"]["documents"]

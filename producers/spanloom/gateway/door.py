@@ -35,6 +35,8 @@ _log = logging.getLogger("spanloom")
 
 RETRY_SECONDS = 2
 """When a request that Kafka did not take is to be sent again: exporters try it six times in ten seconds."""
+REQUESTS = 512
+"""At once; a request waits for Kafka, and costs little more than its connection."""
 ROOM_SECONDS = 5.0
 """How long a request waits until others have been read."""
 READ_SECONDS = 30.0
@@ -112,7 +114,12 @@ class Door:
         self._most_bytes = settings.buffer_bytes // 2
         """Of the spans of one request: more would hardly ever find room, however often they are sent."""
         self.sender = Sender(self._buffer, settings, ids.epoch(), connect)
-        self.metrics.watch(lambda: self.sender.is_open, lambda: len(self._buffer) * UNIT)
+        self._requests = 0
+        self.metrics.watch(
+            is_open=lambda: self.sender.is_open,
+            buffered=lambda: len(self._buffer) * UNIT,
+            in_flight=lambda: self._requests,
+        )
         self._calls = Calls()
         self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: for `Calls`, for `Keys.admit`, for memory
         self.facts: Facts = {"tenant": settings.tenant} if settings.tenant else {}
@@ -131,12 +138,14 @@ class Door:
     async def answer(self, asked: Asked) -> Answer:
         """Take one request; answer when Kafka has its spans, or will not have them in time."""
         begun, key = monotonic(), self._keys.find(asked.api_key)
-        with self.metrics.in_flight.track_inprogress():
-            try:
-                self._admit(asked, key)
-                answer = await self._publish(await self._received(asked, key), key)
-            except _Refused as refused:
-                answer = refused.answer
+        self._requests += 1
+        try:
+            self._admit(asked, key)
+            answer = await self._publish(await self._received(asked, key), key)
+        except _Refused as refused:
+            answer = refused.answer
+        finally:
+            self._requests -= 1
         tenant = key.tenant if key is not None else ""
         self.metrics.answered(asked.door, answer.verdict.value, tenant, monotonic() - begun)
         return answer
@@ -147,6 +156,8 @@ class Door:
             raise _Refused(Answer(Verdict.UNKNOWN_KEY, "the API key is missing or not known"))
         if asked.size > self.settings.gateway_request_bytes:
             raise _Refused(self._too_large())
+        if self._requests > REQUESTS:
+            raise _Refused(_away("too many requests come at once"))
         if not self.sender.is_open:
             raise _Refused(_away("Kafka is not to be had"))
         if not self._buffer.fits(self._most_bytes):

@@ -30,12 +30,13 @@ class Metrics:
         self._messages = Counter(
             "spanloom_gateway_collector_messages", "Messages of a Collector's topic", ["answer"], registry=registry
         )
-        self.in_flight = Gauge("spanloom_gateway_requests_in_flight", "Requests not answered yet", registry=registry)
+        self._in_flight = Gauge("spanloom_gateway_requests_in_flight", "Requests not answered yet", registry=registry)
         self._open = Gauge("spanloom_gateway_open", "1: Kafka takes spans", registry=registry)
         self._buffered = Gauge("spanloom_gateway_buffered_bytes", "Of spans that wait for Kafka", registry=registry)
 
-    def watch(self, is_open: Callable[[], bool], buffered: Callable[[], int]) -> None:
+    def watch(self, is_open: Callable[[], bool], buffered: Callable[[], int], in_flight: Callable[[], int]) -> None:
         """Have the gauges ask when they are read."""
+        self._in_flight.set_function(in_flight)
         self._open.set_function(is_open)
         self._buffered.set_function(buffered)
 

@@ -12,7 +12,7 @@ from spanloom_schemas.settings import SettingsError
 
 from spanloom.gateway import grpc_door, http_door, keys, tls
 from spanloom.gateway.collector import Reader
-from spanloom.gateway.door import Door
+from spanloom.gateway.door import REQUESTS, Door
 from spanloom.gateway.settings import GatewaySettings
 
 GOODBYE_SECONDS = 8.0
@@ -69,7 +69,7 @@ class _Http(uvicorn.Server):
                 access_log=False,
                 lifespan="off",
                 server_header=False,
-                limit_concurrency=512,
+                limit_concurrency=2 * REQUESTS,  # connections, those that say nothing among them
                 timeout_graceful_shutdown=int(GOODBYE_SECONDS),
                 ssl_certfile=settings.gateway_cert_file or None,
                 ssl_keyfile=settings.gateway_key_file or None,

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from threading import Thread
 from typing import Any
 
@@ -19,6 +20,14 @@ OPENAI_USAGE = {
     "completion_tokens_details": {"reasoning_tokens": 20},
 }
 """Cached tokens are part of the prompt, reasoning of the completion: input 60, read 40, output 30, reasoning 20."""
+RESPONSE_USAGE = {
+    "input_tokens": 100,
+    "input_tokens_details": {"cached_tokens": 40},
+    "output_tokens": 50,
+    "output_tokens_details": {"reasoning_tokens": 20},
+    "total_tokens": 150,
+}
+"""The same, as OpenAI's newer interface says it."""
 ANTHROPIC_USAGE = {
     "input_tokens": 100,
     "cache_read_input_tokens": 40,
@@ -58,6 +67,11 @@ class Handler(BaseHTTPRequestHandler):
             self._json(429, {"type": "error", "error": {"type": kind, "code": kind, "message": "too many"}})
         elif self.path.endswith("/embeddings"):
             self._json(200, embeddings(asked))
+        elif self.path.endswith("/responses"):
+            if asked.get("stream"):
+                self._stream(response_events(asked))
+            else:
+                self._json(200, response(asked))
         elif asked.get("stream"):
             self._stream(anthropic_events(asked) if anthropic else openai_chunks(asked))
         else:
@@ -131,6 +145,50 @@ def openai_chunks(asked: dict[str, Any]) -> Iterator[str]:
     if (asked.get("stream_options") or {}).get("include_usage"):
         yield chunk({}, usage=OPENAI_USAGE)
     yield "data: [DONE]"
+
+
+def response(asked: dict[str, Any], status: str = "completed") -> dict[str, Any]:
+    """Answer OpenAI's responses.create."""
+    text = {"type": "output_text", "text": "".join(WORDS), "annotations": []}
+    message = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [text]}
+    done = status == "completed"
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "status": status,
+        "model": f"{asked['model']}-2026",
+        "output": [message] if done else [],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "service_tier": "default",
+        "usage": RESPONSE_USAGE if done else None,
+    }
+
+
+def response_events(asked: dict[str, Any]) -> Iterator[str]:
+    """Stream the same."""
+    number = count()
+
+    def event(kind: str, **more: Any) -> str:
+        return f"event: {kind}\ndata: {json.dumps({'type': kind, 'sequence_number': next(number), **more})}"
+
+    def words(text: str) -> str:
+        return event(
+            "response.output_text.delta", item_id="msg_1", output_index=0, content_index=0, delta=text, logprobs=[]
+        )
+
+    yield event("response.created", response=response(asked, "in_progress"))
+    while asked["model"] == "slow":
+        yield words("and ")
+    for word in WORDS:
+        yield words(word)
+    yield event("response.completed", response=response(asked))
 
 
 def anthropic_message(asked: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError
 from google.rpc import status_pb2
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from spanloom import sender as module
+from spanloom.gateway import door as door_module
 from spanloom.gateway.door import Door
 from spanloom.gateway.http_door import application
 from spanloom.gateway.keys import Key, Keys
@@ -166,6 +167,13 @@ def test_a_full_buffer_refuses(gateway: Any) -> None:
     assert b"too much is waiting for Kafka" in answers[2].content
     assert made.door.close(5)
     assert len(made.stored) == 2  # of the third nothing was taken
+
+
+def test_more_requests_at_once_than_are_held_come_again(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door_module, "REQUESTS", 0)
+    answer = gateway().post()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert b"too many requests come at once" in answer.content
 
 
 def test_more_spans_than_ever_find_room_are_not_asked_for_again(gateway: Any) -> None:

@@ -48,7 +48,8 @@ class TraceHours:
         spans = traces.select(since=from_, until=pl.max_horizontal(from_, pl.min_horizontal(to, from_ + _HOUR * 24)))
         hours = spans.unique().select(pl.datetime_ranges("since", "until", "1h")).to_series().explode()
         for hour in hours.unique():
-            self._noted.setdefault((hour, lane.source.partition), first)
+            key = hour, lane.source.partition
+            self._noted[key] = min(first, self._noted.get(key, first))
 
     def hold(self, lane: Lane) -> int | None:
         """The first offset of `lane` that is still needed here; None: all is summed up, or will be in its time."""

@@ -96,29 +96,29 @@ def traces(
 
 
 def _field(condition: Condition, parameters: Parameters, since: Since) -> Field:
-    if condition.entity == "span" and condition.key.startswith(_ATTRIBUTE):
-        return _attribute(condition, parameters, since)
-    if condition.entity == "score":
-        name = parameters.add(condition.key, "String")
-        return Field(f"arrayFirstOrNull(one -> one.name = {name}, t.scores).value", "number")
-    if condition.entity == "" and condition.key == "cost":
-        return Field(_cost(condition), "number")
-    if condition.entity == "" and condition.key == "model":
-        return Field("one", "text", "arrayExists(one -> {}, t.models)")
-    if condition.entity == "" and condition.key in _TEXTS:
-        return Field(f"nullIf(t.{condition.key}, '')", "text")
-    if condition.entity == "" and condition.key in _NUMBERS:
-        return Field(_NUMBERS[condition.key], "number")
-    named = f"{condition.entity}.{condition.key}" if condition.entity else condition.key
+    match condition.entity, condition.key:
+        case "span", key if key.startswith(_ATTRIBUTE):
+            return _attribute(condition, parameters, since)
+        case "score", key:
+            return Field(
+                f"arrayFirstOrNull(one -> one.name = {parameters.add(key, 'String')}, t.scores).value", "number"
+            )
+        case "", "cost":
+            return Field(_cost(condition), "number")
+        case "", "model":
+            return Field("one", "text", "arrayExists(one -> {}, t.models)")
+        case "", key if key in _TEXTS:
+            return Field(f"nullIf(t.{key}, '')", "text")
+        case "", key if key in _NUMBERS:
+            return Field(_NUMBERS[key], "number")
+    named = ".".join(filter(None, (condition.entity, condition.key)))
     raise FilterError(f"a trace has no {named}; a filter may name {', '.join(FIELDS)}")
 
 
 def _attribute(condition: Condition, parameters: Parameters, since: Since) -> Field:
-    """An attribute of any span of the trace, as a number where it is compared with one. A span ends in its trace's time
-    or later.
-    """
+    """An attribute of any span of the trace, as a number where it is compared with one."""
     name = parameters.add(condition.key.removeprefix(_ATTRIBUTE), "String")
-    ended = began("s.end", since, None, parameters)
+    ended = began("s.end", since, None, parameters)  # no span ends before its trace begins
     has = f"{ended} AND mapContains(s.attributes, {name})"
     among = f"t.trace_id IN (SELECT s.trace_id FROM spans AS s WHERE {has} AND {{}})"
     if isinstance(condition.value, str | tuple):

@@ -54,7 +54,7 @@ class Sink:
         self._linger, self._clock = linger, clock
         self._rollups = Rollups(database, consumer)
         self._amendments = Amendments(database, consumer, metrics)
-        self._trace_hours = TraceHours(database)
+        self._trace_hours = TraceHours(database, clock)
         self._pause = self._retry_at = self._committed_at = 0.0
 
     @classmethod

@@ -6,6 +6,7 @@ that is not, nothing need be remembered. What comes later than that holds the co
 (docs/adr/0072).
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -16,6 +17,8 @@ from spanloom_sinks.lane import Lane
 TRACES = "llm.traces"
 TURN_SECONDS = 1.0
 HOUR_SECONDS = 30.0
+_PAUSES = 20
+"""How many times as long as it took is waited at least: a twentieth of the time is for hours of traces."""
 GRACE = timedelta(minutes=10)
 """How long after its end an hour is over: a trace that is told again may begin elsewhere than it was told to."""
 _AT_ONCE = 500  # hours a statement
@@ -24,11 +27,11 @@ _HOUR = timedelta(hours=1)
 
 
 class TraceHours:
-    """Which hours of traces are to be summed up."""
+    """Which hours of traces are to be summed up. `clock`: seconds that only grow; `grace`: when an hour is over."""
 
-    def __init__(self, store: Database, grace: timedelta = GRACE) -> None:
-        self._store, self._grace = store, grace
-        self._at = self._hour_at = 0.0
+    def __init__(self, store: Database, clock: Callable[[], float], grace: timedelta = GRACE) -> None:
+        self._store, self._clock, self._grace = store, clock, grace
+        self._at = self._due_at = 0.0
         self.clear()
 
     def clear(self) -> None:
@@ -45,7 +48,8 @@ class TraceHours:
         spans = traces.select(since=from_, until=pl.max_horizontal(from_, pl.min_horizontal(to, from_ + _HOUR * 24)))
         hours = spans.unique().select(pl.datetime_ranges("since", "until", "1h")).to_series().explode()
         for hour in hours.unique():
-            self._noted.setdefault((hour, lane.source.partition), first)
+            key = hour, lane.source.partition
+            self._noted[key] = min(first, self._noted.get(key, first))
 
     def hold(self, lane: Lane) -> int | None:
         """The first offset of `lane` that is still needed here; None: all is summed up, or will be in its time."""
@@ -59,16 +63,17 @@ class TraceHours:
         if now - self._at < TURN_SECONDS:
             return
         self._at = now
-        due = now - self._hour_at >= HOUR_SECONDS
+        due = now >= self._due_at
         if not due and not self._noted:
             return
         over = self._over()
         # Whoever finds that an hour is over does so after this, and then sums up what is in the table now.
         self._noted = {key: first for key, first in self._noted.items() if _EPOCH <= key[0] < over}
         if due:
-            self._hour_at = now
+            begun = self._clock()
             self._sum_up_again()
             self._close(over)
+            self._due_at = now + max(HOUR_SECONDS, _PAUSES * (self._clock() - begun))
 
     def _over(self) -> datetime:
         """Hours that begin before this are over."""

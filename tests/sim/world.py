@@ -467,7 +467,7 @@ class SinkProcess(Process):
         writer = Writer(door, tables(self.world.book), letters, _SILENT)
         consumer: Any = self.consumer
         self.body = Sink(consumer, door, writer, _SILENT, LINGER_S, self.seconds)
-        self.body._trace_hours = TraceHours(door, GRACE)
+        self.body._trace_hours = TraceHours(door, self.seconds, GRACE)
         self.expelled = False
 
     def leave(self) -> None:

@@ -32,8 +32,9 @@ class Line:
     """A sink's tables without Kafka: traces in, hours summed up."""
 
     def __init__(self, store: ClickHouse) -> None:
-        self.store, self.hours = store, TraceHours(store)
+        self.store, self.took = store, 0.0
         self._offsets, self._now = itertools.count(), 1000.0
+        self.crash()
 
     def tell(self, start: datetime, *, told: datetime, first_offset: int = 0, **said: Any) -> None:
         """A row of `traces` that began at `start` and was told at `told`."""
@@ -59,9 +60,13 @@ class Line:
         self._now += 2 * HOUR_SECONDS
         self.hours.turn(self._now)
 
+    def _clock(self) -> float:
+        self._now += self.took
+        return self._now
+
     def crash(self) -> None:
         """What was only remembered is forgotten."""
-        self.hours = TraceHours(self.store)
+        self.hours = TraceHours(self.store, self._clock)
 
     def hour(self, start: datetime) -> list[tuple[Any, ...]]:
         """Keys, traces and spans that `traces_1h` has of an hour."""
@@ -118,6 +123,20 @@ def test_what_comes_late_into_a_summed_hour_holds_the_commit_until_it_is_in(line
     line.turn()
     assert line.hours.hold(LANE) is None
     assert line.hour(T0) == [("ann", 1, 2), ("bob", 1, 2)]
+    assert line.agrees()
+
+
+def test_what_takes_long_is_done_less_often(line: Line) -> None:
+    closed(line)
+    line.took = 10.0
+    for n in range(2):
+        line.tell(T0 + 5 * MINUTE, told=T0 + 140 * MINUTE, first_offset=9 + n)
+        line.turn()
+        assert (line.hours.hold(LANE) is None) == (n == 0)
+    line.took = 0.0
+    for _ in range(3):
+        line.turn()
+    assert line.hours.hold(LANE) is None
     assert line.agrees()
 
 

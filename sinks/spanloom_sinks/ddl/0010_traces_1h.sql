@@ -30,11 +30,10 @@ ORDER BY (start, environment, tenant, service, name, user)
 TTL start + toIntervalDay(400)
 SETTINGS ttl_only_drop_parts = 1;
 
--- Hours that are summed up whole; the last one is how far traces_1h may be read.
+-- Hours that are summed up whole, which none ceases to be: the last one is how far traces_1h may be read.
 CREATE TABLE IF NOT EXISTS traces_1h_closed
 (
     start DateTime('UTC')
 )
 ENGINE = ReplacingMergeTree
-ORDER BY start
-TTL start + toIntervalDay(4000);
+ORDER BY start;

@@ -78,7 +78,7 @@ def _fill(store: ClickHouse, messages: list[splice.Message]) -> None:
     ends = {span["end"] for _, _, value in messages for span in codec.decode(value)[2]["spans"]}
     store.sum_up("panes_1m", _starts(ends, 60))
     store.sum_up("panes_1h", _starts(ends, 3600))
-    TraceHours(store).turn(HOUR_SECONDS)
+    TraceHours(store, time.monotonic).turn(HOUR_SECONDS)
 
 
 def _starts(ends: Iterable[int], seconds: int) -> list[datetime]:

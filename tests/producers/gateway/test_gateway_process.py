@@ -6,8 +6,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -131,19 +130,29 @@ def test_many_large_requests_and_bombs_at_once_are_held_in_bounded_memory(
     gateway.wait_open()
     whole = request(span(attributes=[{"key": "a", "value": {"string_value": "x" * large}}])).SerializeToString()
     before = gateway.peak_bytes
+    away = (503, grpc.StatusCode.UNAVAILABLE)
+
+    def taken(send: Callable[[], Any]) -> Any:
+        """Come again, as exporters do: who finds no room for seconds, on a busy machine, is asked to."""
+        while (said := send()) in away:
+            pass
+        return said
+
+    def posted(body: bytes, **headers: str) -> Any:
+        return taken(lambda: gateway.post(body, **headers)[0])
+
+    def called(body: bytes) -> Any:
+        return taken(lambda: code(gateway.call(body)))
+
     with ThreadPoolExecutor(96) as senders:
-        several = [senders.submit(gateway.post, whole) for _ in range(48)]
-        calls = [senders.submit(gateway.call, whole) for _ in range(48)]
-        packed = [senders.submit(gateway.post, bomb, content_encoding="gzip") for _ in range(4)]
-        bombs = [senders.submit(gateway.call, bomb[:large]) for _ in range(4)]
-    statuses, codes = Counter(one.result()[0] for one in several), Counter(code(one.result()) for one in calls)
-    assert statuses[200] + statuses[503] == codes[None] + codes[grpc.StatusCode.UNAVAILABLE] == 48
-    assert min(statuses[200], codes[None]) > 8  # who finds no room for seconds, on a busy machine, comes again
-    assert {one.result()[0] for one in packed} <= {413, 503}
-    assert {code(one.result()) for one in bombs} <= {
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.UNAVAILABLE,
-    }
+        several = [senders.submit(posted, whole) for _ in range(48)]
+        calls = [senders.submit(called, whole) for _ in range(48)]
+        packed = [senders.submit(posted, bomb, content_encoding="gzip") for _ in range(4)]
+        bombs = [senders.submit(called, bomb[:large]) for _ in range(4)]
+    assert {one.result() for one in several} == {200}
+    assert {one.result() for one in calls} == {None}
+    assert {one.result() for one in packed} == {413}
+    assert {one.result() for one in bombs} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     grown = gateway.peak_bytes - before
     assert gateway.stop()[0] == 0
     assert grown < 300 << 20, f"{grown >> 20} MiB for 96 requests of {large >> 20} MiB"

@@ -55,23 +55,29 @@ def ended(entry: Ended | Late) -> Ended:
     return entry if isinstance(entry, tuple) else entry()
 
 
-def lightened(span: Ended, size: int, events: bool) -> tuple[Ended, int]:
-    """Return a span without its payloads, and its events if `events` says so, and its size. Counters always stay."""
+def lightened(span: Ended, size: int, events: bool, shed: "Shed") -> tuple[Ended, int]:
+    """Return a span without its payloads, and its events if `events` says so, and its size. Counters always stay.
+
+    What is taken is counted in `shed`.
+    """
     trace, number, parent, remote, name, kind, start, end, detail, noted, links, cut = span
-    shed = []
+    taken = []
     for key in ("input", "output"):
         said = detail.get(key)
         if isinstance(said, Payload):
             del detail[key]
             size -= len(said)
-            shed.append(key)
+            taken.append(key)
+    if taken:
+        shed.payloads.add()
     if events and noted:
         size -= sum(len(value) for _, _, pairs in noted for _, value in pairs)
-        shed.append("events")
+        taken.append("events")
+        shed.events.add()
         noted = None
-    if not shed:
+    if not taken:
         return span, size
-    detail[SHED] = ",".join(shed)
+    detail[SHED] = ",".join(taken)
     return (trace, number, parent, remote, name, kind, start, end, detail, noted, links, cut), size
 
 
@@ -91,6 +97,13 @@ class Tally:
         return total - self._reads + 1
 
 
+class Shed(NamedTuple):
+    """Spans that were taken without a part of theirs, by part."""
+
+    payloads: Tally
+    events: Tally
+
+
 class Refusals(NamedTuple):
     """Spans that never got into the buffer, by reason."""
 
@@ -104,6 +117,7 @@ class Buffer:
 
     def __init__(self, size: int) -> None:
         self.refusals = Refusals(Tally(), Tally(), Tally())
+        self.shed = Shed(Tally(), Tally())
         self._entries: deque[Ended | Late | None] = deque()
         self._room = size // UNIT
         self._calm = self._room * 3 // 4
@@ -116,7 +130,7 @@ class Buffer:
                 getattr(self.refusals, self._reason).add()
                 return False
             if isinstance(span, tuple) and span[0].receipt is None:  # who waits for word of a span can send it again
-                span, size = lightened(span, size, len(self._entries) >= self._room * 7 // 8)
+                span, size = lightened(span, size, len(self._entries) >= self._room * 7 // 8, self.shed)
         self._entries.append(span)
         if size > UNIT:
             self._entries.extend(repeat(None, size // UNIT))

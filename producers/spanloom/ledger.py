@@ -25,6 +25,8 @@ class Ledger:
         """Spans taken from the buffer."""
         self.refused: dict[str, int] = {}
         """Spans that never got into the buffer, so far, by reason."""
+        self.shed: dict[str, int] = {}
+        """Spans that went without a part of theirs, so far, by part."""
         self.lost: Counter[str] = Counter()
         """Spans taken from the buffer, but dropped, by reason."""
         self.given_up: list[int] = []

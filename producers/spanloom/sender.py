@@ -276,6 +276,7 @@ class Sender:
             sent=time_ns(),
             made=ledger.made,
             dropped=ledger.dropped,
+            shed=ledger.shed,
             given_up=ledger.given_up,
             last=last,
         )
@@ -392,9 +393,12 @@ class Sender:
         for reason, tally in self._buffer.refusals._asdict().items():
             if spans := tally.read():
                 self._ledger.refused[reason] = spans
+        for part, tally in self._buffer.shed._asdict().items():
+            if spans := tally.read():
+                self._ledger.shed[part] = spans
 
     def _news(self) -> object:
-        return self._ledger.dropped, len(self._ledger.given_up)
+        return self._ledger.dropped, self._ledger.shed.copy(), len(self._ledger.given_up)
 
     def _trouble(self, error: KafkaError) -> None:
         why = self._ear.trouble or error.str()

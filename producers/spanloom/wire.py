@@ -323,11 +323,20 @@ def header(origin: Origin) -> Callable[..., bytes]:
     middle = b"".join(map(string, (origin.service, origin.environment, origin.host, origin.version, origin.sdk)))
 
     def encode(
-        *, sequence: int, sent: int, made: int, dropped: Mapping[str, int], given_up: Sequence[int], last: bool
+        *,
+        sequence: int,
+        sent: int,
+        made: int,
+        dropped: Mapping[str, int],
+        shed: Mapping[str, int],
+        given_up: Sequence[int],
+        last: bool,
     ) -> bytes:
-        drops = array([string(reason) + long(spans) for reason, spans in dropped.items()])
+        drops, parts = (
+            array([string(name) + long(spans) for name, spans in counts.items()]) for counts in (dropped, shed)
+        )
         lost = array([long(number) for number in given_up])
-        return b"".join((head, long(sequence), middle, long(sent), long(made), drops, lost, boolean(last)))
+        return b"".join((head, long(sequence), middle, long(sent), long(made), drops, parts, lost, boolean(last)))
 
     return encode
 

@@ -14,6 +14,8 @@ class Epoch:
     produced: int = 0
     stored: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    shed: dict[str, int] = field(default_factory=dict)
+    """stored without a part of theirs, by part"""
     given_up: set[int] = field(default_factory=set)
     """sequence numbers"""
     recovered: int = 0
@@ -48,6 +50,8 @@ def _epoch(by_sequence: dict[int, list[Batch]]) -> Epoch:
             epoch.produced = max(epoch.produced, batch["made"])
             epoch.closed |= batch["last"]
             epoch.given_up.update(batch["given_up"])
+            for less in batch.get("shed", ()):  # the first schema had none
+                epoch.shed[less["part"]] = max(less["spans"], epoch.shed.get(less["part"], 0))
             for drop in batch["dropped"]:
                 epoch.dropped[drop["reason"]] = max(drop["spans"], epoch.dropped.get(drop["reason"], 0))
     came = by_sequence.keys()

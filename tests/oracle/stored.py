@@ -51,7 +51,7 @@ SELECT toInt64(toUnixTimestamp(p.start)) * 1000, {_KEY}, {_PANE}, {_WORST} FROM 
 """
 LEDGER = """
 SELECT producer, epoch, produced, stored, mapKeys(dropped), mapValues(dropped),
-    recovered, duplicates, gaps, missing, tail
+    recovered, duplicates, gaps, missing, tail, mapKeys(shed), mapValues(shed)
 FROM ledger
 """
 DEAD = "SELECT stage, topic_id, partition, offset FROM dead_letters FINAL WHERE topic = 'llm.spans'"
@@ -133,13 +133,13 @@ def ledger(found: Rows, truth: Truth) -> Iterator[str]:
     """Differences of the view `ledger`, read by LEDGER."""
     rows = _by(found, lambda row: (row[0], row[1]))
     yield from _keys("epoch", rows, truth.ledger, lambda key: f"{key[0]}/{key[1]}")
-    names = ("produced", "stored", "dropped", "recovered", "duplicates", "gaps", "missing", "tail")
+    names = ("produced", "stored", "dropped", "recovered", "duplicates", "gaps", "missing", "tail", "shed")
     for key in rows.keys() & truth.ledger.keys():
         epoch = truth.ledger[key]
-        _, _, produced, stored, reasons, dropped, *rest = rows[key]
-        row = [produced, stored, dict(zip(reasons, dropped, strict=True)), *rest]
+        _, _, produced, stored, reasons, dropped, *rest, parts, less = rows[key]
+        row = [produced, stored, dict(zip(reasons, dropped, strict=True)), *rest, dict(zip(parts, less, strict=True))]
         told = [epoch.produced, epoch.stored, epoch.dropped, epoch.recovered, epoch.duplicates, epoch.gaps]
-        told += [epoch.missing, "closed" if epoch.closed else "unknown"]
+        told += [epoch.missing, "closed" if epoch.closed else "unknown", epoch.shed]
         yield from _facts(f"epoch {key[0]}/{key[1]}", names, row, told)
 
 

@@ -49,6 +49,7 @@ def wild(made: Any, rng: random.Random) -> tuple[Log, list[Logged]]:
             continue
         spans = [some_span(made, rng, now, f"{offset}-{number}") for number in range(rng.randrange(4))]
         batch = made.batch(*spans, sequence=offset, made=2 * offset, last=offset == 149, epoch=offset % 2)
+        batch["shed"] = [{"part": "payloads", "spans": offset // 3}]
         batch = rng.choice(sent) if sent and rng.random() < 0.1 else batch
         sent.append(batch)
         value = codec.encode("span_batch", batch)

@@ -77,10 +77,13 @@ def test_under_pressure_spans_lose_payloads_then_events_and_never_counters() -> 
                 span.add_event("retry", {"why": "y" * 2000})
                 span.set_tokens(input=7)
         spans = recorded.spans
-        refused = spanloom.dropped()
+        refused, told = spanloom.dropped(), process.life().buffer.shed
     shed = [next((a["value"] for a in span["attributes"] if a["key"] == SHED), "") for span in spans]
     assert [*dict.fromkeys(shed)] == ["", "input,output", "input,output,events"]
     assert len(spans) + refused["queue_full"] == 100
+    counted = [sum(part in lost for lost in shed) for part in ("input", "events")]
+    assert [told.payloads.read(), told.events.read()] == counted
+    assert all(counted)
     for span, lost in zip(spans, shed, strict=True):
         assert (span["payload"]["input"] is None) == ("input" in lost)
         assert (span["events"] == []) == ("events" in lost)

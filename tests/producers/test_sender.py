@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spanloom import sender as module
 from spanloom.buffer import Buffer, Ended
+from spanloom.payloads import Payload
 from spanloom.sender import Sender
 from spanloom.settings import ProducerSettings
 from spanloom.trace import Trace
@@ -139,6 +140,21 @@ def test_the_sender_looks_at_the_peppers_file(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("spanloom.secrecy.look", lambda: looks.append(1))
     run(Broker([]), [ended(1)])
     assert looks
+
+
+def test_what_spans_went_without_is_in_the_next_header() -> None:
+    broker = Broker([])
+    buffer = Buffer(64 * 1024)
+    for number in range(64):
+        detail: dict[str, object] = {"input": Payload("x" * 100)} if number % 2 else {}
+        events: list[Any] = [("retry", 1, ())]
+        buffer.put((*ended(number)[:8], detail, events, None, 0), 500)
+    sender = Sender(buffer, ProducerSettings(), epoch=9, connect=lambda _: broker)  # type: ignore[arg-type, return-value]
+    Thread(target=sender.run, daemon=True).start()
+    assert sender.shutdown(5)
+    last = headers(broker)[-1]
+    assert {less["part"]: less["spans"] for less in last["shed"]} == {"payloads": 8, "events": 8}
+    assert (last["made"], last["dropped"]) == (64, [])
 
 
 def test_what_was_refused_is_reported_though_nothing_else_is_sent() -> None:

@@ -136,14 +136,16 @@ def test_a_long_is_written_as_fastavro_writes_it(value: int) -> None:
 @given(
     st.lists(SPANS, max_size=4),
     st.dictionaries(TEXT, st.integers(0, 2**40), max_size=3),
+    st.dictionaries(TEXT, st.integers(0, 2**40), max_size=2),
     st.lists(st.integers(0, 2**40), max_size=3),
     st.booleans(),
 )
 def test_a_message_decodes_to_what_was_put_in(
-    spans: list[Ended], dropped: dict[str, int], given_up: list[int], last: bool
+    spans: list[Ended], dropped: dict[str, int], shed: dict[str, int], given_up: list[int], last: bool
 ) -> None:
     origin = wire.Origin("box:app", 7, "chat", "prod", "box", "1.0", "spanloom/0")
-    header = wire.header(origin)(sequence=3, sent=5, made=9, dropped=dropped, given_up=given_up, last=last)
+    counts = {"dropped": dropped, "shed": shed}
+    header = wire.header(origin)(sequence=3, sent=5, made=9, **counts, given_up=given_up, last=last)
     message = wire.message(codec.prefix("span_batch"), header, [wire.span(ended) for ended in spans])
     name, _, datum = codec.decode(message)
     assert name == "span_batch"
@@ -154,6 +156,7 @@ def test_a_message_decodes_to_what_was_put_in(
         "sent": 5,
         "made": 9,
         "dropped": [{"reason": reason, "spans": count} for reason, count in dropped.items()],
+        "shed": [{"part": part, "spans": count} for part, count in shed.items()],
         "given_up": given_up,
         "last": last,
     }

@@ -107,13 +107,13 @@ def test_a_message_of_a_schema_nobody_pinned_is_dead_or_what_its_bytes_say_in_ou
 
 @pytest.fixture
 def pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], None]:
-    """Make a source the second version of span_batch."""
+    """Make a source the next version of span_batch."""
 
     def pinned(source: Source) -> None:
         for schema in codec.schemas():
-            (tmp_path / schema.name).mkdir()
-            (tmp_path / schema.name / "1.avsc").write_text(json.dumps(schema.source))
-        (tmp_path / "span_batch" / "2.avsc").write_text(json.dumps(source))
+            (tmp_path / schema.name).mkdir(exist_ok=True)
+            (tmp_path / schema.name / f"{schema.version}.avsc").write_text(json.dumps(schema.source))
+        (tmp_path / "span_batch" / f"{codec.newest('span_batch').version + 1}.avsc").write_text(json.dumps(source))
         schemas = tuple(codec.load(tmp_path))
         monkeypatch.setattr(codec, "schemas", lambda: schemas)
         monkeypatch.setattr(codec, "newest", lambda name: [s for s in schemas if s.name == name][-1])
@@ -138,6 +138,24 @@ def test_old_and_new_messages_mixed_are_the_same_by_splice_and_by_codec(
     assert headers == [{k: v for k, v in datum.items() if k != "spans"} for datum in data for _ in range(2)]
     if change is not removed:
         assert flatten(decoded).height == len(rows)
+
+
+def test_a_message_of_the_first_schema_is_one_that_shed_nothing() -> None:
+    """Producers of the release before go on beside ours; what they do not say is empty, and nothing else changes."""
+    first = next(schema for schema in codec.schemas() if (schema.name, schema.version) == ("span_batch", 1))
+    data = [codec.decode(value)[2] for value in OLD]
+    written = []
+    for datum in data:
+        out = BytesIO(codec.MARKER + first.fingerprint)
+        out.seek(0, 2)
+        fastavro.schemaless_writer(out, first.parsed, {name: said for name, said in datum.items() if name != "shed"})
+        written.append(out.getvalue())
+    assert [codec.decode(value) for value in written] == [("span_batch", 1, datum | {"shed": []}) for datum in data]
+    old, new = (splice.decode("span_batch", [(n, 0, v) for n, v in enumerate(values)]) for values in (written, OLD))
+    assert old.dead == []
+    assert old.rows.equals(new.rows)
+    assert old.headers.drop("shed").equals(new.headers.drop("shed"))
+    assert old.headers["shed"].list.len().sum() == 0 < new.headers["shed"].list.len().sum()
 
 
 def test_no_schema_of_ours_contains_itself() -> None:

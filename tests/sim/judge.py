@@ -243,7 +243,7 @@ def trace_hours(world: World) -> Iterator[str]:
 def books(world: World, truth: Truth) -> Iterator[str]:
     """Differences of the ledger."""
     batches = [
-        {**row, "dropped": row["dropped_items"], "spans": [None] * row["spans"]}
+        {**row, "dropped": row["dropped_items"], "shed": row["shed_items"], "spans": [None] * row["spans"]}
         for row in world.database.final("batches")
     ]
     held = ledger.of_batches(batches)

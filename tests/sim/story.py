@@ -115,6 +115,7 @@ class Made:
             "producer": f"p{partition}", "epoch": 1 + self.sequence % 2, "sequence": self.sequence // 2,
             "service": service, "environment": "test", "host": "h", "version": "1",
             "sdk": "sim/1", "sent": (T0 + self.now) * 10**6, "made": self.spans, "dropped": [], "given_up": [],
+            "shed": [{"part": "payloads", "spans": self.sequence // 5}],
             "last": False, "spans": spans,
         }  # fmt: skip
         self.steps.append(steps.Send(partition, batch))

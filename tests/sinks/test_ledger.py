@@ -32,6 +32,16 @@ def test_what_was_produced_is_stored_or_dropped_for_a_reason(ledger):
     assert (found["gaps"], found["tail"]) == (0, "closed")
 
 
+def test_what_spans_went_without_is_told_and_takes_none_from_the_account(ledger):
+    shed = [{"part": "payloads", "spans": 2}, {"part": "events", "spans": 1}]
+    found = ledger(
+        dict(HELLO), {"sequence": 1, "spans": 3, "made": 3, "shed": shed[:1]},
+        {"sequence": 2, "made": 3, "shed": shed, "last": True},
+    )  # fmt: skip
+    assert dict(found["shed"]) == {"payloads": 2, "events": 1}
+    assert (found["produced"], found["stored"], found["dropped_spans"], found["missing"]) == (3, 3, 0, 0)
+
+
 def test_a_message_that_never_arrived_is_missing_and_a_gap(ledger):
     found = ledger(dict(HELLO), {"sequence": 2, "spans": 2, "made": 5, "last": True})
     assert (found["missing"], found["gaps"]) == (3, 1)

@@ -95,7 +95,7 @@ _TIMERS = (
 
 def decoded(span: bytes) -> dict[str, Any]:
     """Return one encoded span as a consumer sees it."""
-    header = wire.header(_ORIGIN)(sequence=1, sent=0, made=1, dropped={}, given_up=[], last=False)
+    header = wire.header(_ORIGIN)(sequence=1, sent=0, made=1, dropped={}, shed={}, given_up=[], last=False)
     datum = codec.decode(wire.message(codec.prefix("span_batch"), header, [span]))[2]
     found: dict[str, Any] = datum["spans"][0]
     return found

@@ -19,6 +19,7 @@ def rows(decoded: Decoded, source: Source) -> pl.DataFrame:
             *("epoch", "sequence", "made", "given_up", "last"),
             time_ns("sent"),
             pl.col("dropped").alias("dropped_items"),
+            pl.col("shed").alias("shed_items"),
             pl.col("count").cast(pl.Int64).alias("spans"),
             *place(source),
             "offset",

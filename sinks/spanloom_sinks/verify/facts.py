@@ -105,6 +105,8 @@ class Ledger(NamedTuple):
     duplicates: int = 0
     """Messages that came twice."""
     reasons: tuple[tuple[str, int], ...] = ()
+    shed: tuple[tuple[str, int], ...] = ()
+    """Stored spans that went without a part of theirs, by part."""
     tail_unknown: int = 0
     """Lives without a last message."""
     missing: int = 0

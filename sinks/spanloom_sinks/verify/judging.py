@@ -65,6 +65,8 @@ def _ledger(found: Ledger) -> Finding:
     if found.unexamined:
         text += f"; {found.unexamined:,} more producers do not balance"
     text += f"; {_count(found.duplicates, 'message')} came twice, counted once" if found.duplicates else ""
+    for part, spans in found.shed:
+        text += f"; {spans:,} stored without their {part}, room was short"
     return Finding(
         "ledger",
         _state(found.wrong),
@@ -73,7 +75,7 @@ def _ledger(found: Ledger) -> Finding:
             name: getattr(found, name)
             for name in ("produced", "stored", "dropped", "missing", "gaps", "duplicates", "recovered")
         }
-        | {"dropped_by_reason": dict(found.reasons), "spans_in_flight": found.in_flight},
+        | {"dropped_by_reason": dict(found.reasons), "shed": dict(found.shed), "spans_in_flight": found.in_flight},
         found.shown,
         "SELECT * FROM ledger WHERE unsettled != 0 OR gaps != 0 ORDER BY last_sent DESC" if found.wrong else "",
     )
@@ -344,7 +346,7 @@ def _sum(kind: type[T], parts: Iterable[T]) -> T:
 
 
 def _add(name: str, ours: Any, theirs: Any) -> Any:
-    if name == "reasons":
+    if name in ("reasons", "shed"):
         return tuple(sorted((Counter(dict(ours)) + Counter(dict(theirs))).items()))
     joined = ours + theirs
     return joined[:10] if name == "shown" else joined

@@ -275,7 +275,9 @@ class Tables:
             name: row[name] or 0
             for name in ("lives", "produced", "stored", "dropped", "recovered", "duplicates", "tail_unknown")
         }
-        reasons = tuple(sorted((reason, spans) for reason, spans in _pairs(row["reasons"]) if spans))
+        reasons, shed = (
+            tuple(sorted((word, spans) for word, spans in _pairs(row[name]) if spans)) for name in ("reasons", "shed")
+        )
         lives = list(self._rows(statements.UNBALANCED, **asked, limit=_LOOKED_INTO)) if row["suspects"] else []
         judged = [self._life(life, settled, kept_since) for life in lives]
         sums = {
@@ -284,7 +286,7 @@ class Tables:
         }
         shown = tuple(line for each in judged for line in each.shown)[: statements.SHOWN]
         unexamined = max(0, (row["suspects"] or 0) - len(lives))
-        return Ledger(**found, reasons=reasons, **sums, unexamined=unexamined, shown=shown)
+        return Ledger(**found, reasons=reasons, shed=shed, **sums, unexamined=unexamined, shown=shown)
 
     def _life(self, life: Mapping[str, Any], settled: int, kept_since: int) -> Ledger:
         """What a life that does not balance lacks, so far as nothing of it can still be under way."""

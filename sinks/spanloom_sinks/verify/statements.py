@@ -264,6 +264,7 @@ _OF_LIVES = f"(producer, epoch) IN ({_ALIVE}) AND cityHash64(producer, epoch) % 
 LEDGER = f"""
 SELECT count() AS lives, sum(l.produced) AS produced, sum(l.stored) AS stored, sum(l.dropped_spans) AS dropped,
     sum(l.recovered) AS recovered, sum(l.duplicates) AS duplicates, sumMap(l.dropped) AS reasons,
+    sumMap(l.shed) AS shed,
     countIf(l.tail != 'closed') AS tail_unknown, countIf(l.unsettled != 0 OR l.gaps != 0) AS suspects
 FROM ledger AS l WHERE {_OF_LIVES}
 """

@@ -170,6 +170,7 @@ def send(produce: Callable[..., None], traffic: Traffic) -> int:
         said = {**life, "sequence": sequence, "made": made + 3 * (sequence > 5)} | fields
         if sequence > 5:
             said["dropped"] = [{"reason": "buffer_full", "spans": 3}]
+            said["shed"] = [{"part": "payloads", "spans": 2}]
         value = traffic.encoded(spans, **said)
         produce("llm.spans", [value] * (2 if sequence == 7 else 1), spans[0]["trace_id"] if spans else "0" * 32)
         sequence += 1

@@ -89,6 +89,13 @@ def test_books_overlap_only_within_a_partition():
     assert (state, "two price books at once in partitions 1 " in text) == (State.WRONG, True)
 
 
+def test_what_spans_went_without_is_told_and_is_not_wrong():
+    lives = [Ledger(1, 9, 9, shed=(("payloads", 2),)), Ledger(1, 9, 9, shed=(("events", 1), ("payloads", 3)))]
+    state, text = said("ledger", ledger=lives)
+    assert state is State.EXACT
+    assert "; 1 stored without their events, room was short; 5 stored without their payloads, room was short" in text
+
+
 def test_the_outcome_is_one_line():
     fine = Report(0, 1, judge(facts(contents=[Contents(spans=5)], ledger=[Ledger(1, 9, 5, dropped=4)])), 1.23)
     assert fine.outcome == (

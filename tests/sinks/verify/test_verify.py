@@ -68,7 +68,7 @@ def test_a_healthy_line_verifies_as_exact(line):
     ledger = finding(report, "ledger")
     assert ledger.text == (
         "123 spans produced = 120 stored + 3 dropped (buffer_full 3); 1 message came twice, counted "
-        "once, in 1 life of producers"
+        "once; 2 stored without their payloads, room was short, in 1 life of producers"
     )
     assert finding(report, "panes").counts["panes_spans"] == 114
     assert finding(report, "late").text.startswith("3 spans late, 3 future-dated")

@@ -80,7 +80,7 @@ def recording(
                 stack.enter_context(patch.object(modules[module], name, lambda: clock.now_ms * 1_000_000))
         if numbered:
             counts = {64: count(1), 128: count(1)}
-            stack.enter_context(patch.object(ids, "_bits", lambda bits: next(counts[bits])))
+            stack.enter_context(patch.object(ids, "bits", lambda bits: next(counts[bits])))
         stack.callback(process.live, before)
         process.live(life)
         yield Recorded(life, clock)

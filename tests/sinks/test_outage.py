@@ -35,6 +35,8 @@ class Door:
             self._open |= {near, far}
             for one, other in ((near, far), (far, near)):
                 threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+            if self.shut:  # meanwhile
+                self.close()
 
     def _carry(self, one: socket.socket, other: socket.socket) -> None:
         try:

@@ -2,13 +2,5 @@
 # Runs the tests of this folder under real SDKs and instrumentations, which the product itself never needs: an environment of their own.
 set -eu
 cd "$(dirname "$0")/../../.."
-folder=tests/compat/instrumentations
-home=.venv-compat/instrumentations
-if [ ! $home/.ready -nt $folder/requirements.lock ] || [ ! $home/.ready -nt producers/pyproject.toml ]; then
-    printf 'spanloom: installing SDKs and instrumentations to test with into %s ...\n' "$home"
-    .venv/bin/uv venv --quiet --clear --python .venv/bin/python $home
-    VIRTUAL_ENV=$PWD/$home .venv/bin/uv pip install --quiet --require-hashes --requirement $folder/requirements.lock
-    VIRTUAL_ENV=$PWD/$home .venv/bin/uv pip install --quiet --no-build-isolation --no-deps --editable schemas --editable producers
-    touch $home/.ready
-fi
-$home/bin/python -m pytest --confcutdir $folder $folder
+home=$(sh tests/compat/environment.sh instrumentations "SDKs and instrumentations")
+"$home/bin/python" -m pytest --confcutdir tests/compat/instrumentations tests/compat/instrumentations

@@ -60,6 +60,10 @@ class Listener:
         if answer.over or whole:
             self.over()
 
+    def ended(self, by: BaseException) -> None:
+        """Take in what ended the stream: its last chunk was the one before, or something went wrong."""
+        self.over(None if isinstance(by, StopIteration | StopAsyncIteration) else by)
+
     def over(self, error: BaseException | None = None, *, left: bool = False) -> None:
         """End the span, where it is the call's own; `left`: nobody wants the rest, so it ended with what came last."""
         if not self._own or self.span.ended:
@@ -123,11 +127,8 @@ class Timed(Iterator[Any]):
     def __next__(self) -> Any:
         try:
             chunk = next(self._chunks)
-        except StopIteration:
-            self.call.over()
-            raise
         except BaseException as error:
-            self.call.over(error)
+            self.call.ended(error)
             raise
         self.call.heard(chunk)
         return chunk
@@ -154,11 +155,8 @@ class AsyncTimed(AsyncIterator[Any]):
     async def __anext__(self) -> Any:
         try:
             chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            self.call.over()
-            raise
         except BaseException as error:
-            self.call.over(error)
+            self.call.ended(error)
             raise
         self.call.heard(chunk)
         return chunk

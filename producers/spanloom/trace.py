@@ -87,7 +87,7 @@ class Trace:
     def id(self) -> str:
         """The id: 32 lower-case hexadecimal characters."""
         if type(self._id) is int:
-            self._id = f"{self._id:032x}"
+            self._id = ids.written(self._id)
         return self._id  # type: ignore[return-value]
 
     @property

@@ -76,7 +76,7 @@ class SpanloomSpanProcessor(SpanProcessor):
         ours = current_span()
         if ours is not None and span.parent is None:
             context = span.get_span_context()
-            if context is not None and f"{context.trace_id:032x}" == ours.trace_id:
+            if context is not None and ids.written(context.trace_id) == ours.trace_id:
                 self._above[context.span_id] = ours.number
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -125,7 +125,7 @@ def received(span: ReadableSpan, above: int | None = None) -> Received:
     assert context is not None  # only a span that never began has none
     start = span.start_time or 0
     return Received(
-        trace_id=f"{context.trace_id:032x}",
+        trace_id=ids.written(context.trace_id),
         span_id=context.span_id,
         parent=above if parent is None else parent.span_id,
         remote=parent is not None and parent.is_remote,
@@ -137,7 +137,8 @@ def received(span: ReadableSpan, above: int | None = None) -> Received:
         attributes=_attributes(span),
         events=[(event.name, event.timestamp, _attributes(event)) for event in span.events],
         links=[
-            (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}", _attributes(link)) for link in span.links
+            (ids.written(link.context.trace_id), f"{link.context.span_id:016x}", _attributes(link))
+            for link in span.links
         ],
         scope=scope.name if scope is not None else "",
         cut=span.dropped_attributes + span.dropped_events + span.dropped_links,

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from spanloom import process
+from spanloom import ids, process
 from spanloom.span import Nearby, Remote, current_span
 from spanloom.trace import SAMPLED, Trace
 
@@ -49,7 +49,7 @@ def theirs() -> Remote | None:
     context = None if api is None else api.get_current_span().get_span_context()
     if context is None or not context.is_valid:
         return None
-    trace = Trace(f"{context.trace_id:032x}", int(context.trace_flags) & SAMPLED, "", process.facts())
+    trace = Trace(ids.written(context.trace_id), int(context.trace_flags) & SAMPLED, "", process.facts())
     return (Remote if context.is_remote else Nearby)(trace, context.span_id)
 
 

@@ -74,12 +74,18 @@ PANES, PANES_WRONG = _compared(
         WHERE {_PANE_IN}""",
 )
 
+
+def _rolled_up(table: str, settled: str) -> str:
+    """What a roll-up of panes tells of a window, where that is `settled`."""
+    columns = ", ".join(f"r.{name} AS {name}" for name in ("start", *KEY, *SUMS))
+    return f"""
+        SELECT * FROM (SELECT {columns} FROM {table} AS r FINAL WHERE {window("r.start")}) WHERE {settled}"""
+
+
 _MINUTE_IN = f"toUnixTimestamp(start) + 60 <= {{settled:Int64}} AND start NOT IN ({UNSETTLED})"
 MINUTES, MINUTES_WRONG = _compared(
     ("start",),
-    f"""
-        SELECT * FROM (SELECT {", ".join(f"m.{name} AS {name}" for name in ("start", *KEY, *SUMS))}
-        FROM panes_1m AS m FINAL WHERE {window("m.start")}) WHERE {_MINUTE_IN}""",
+    _rolled_up("panes_1m", _MINUTE_IN),
     f"""
         SELECT * FROM (SELECT toStartOfMinute(s.end) AS start, {", ".join(f"s.{name} AS {name}" for name in KEY)},
             {", ".join(f"{of_span(name)} AS {name}" for name in SUMS)}
@@ -89,9 +95,7 @@ MINUTES, MINUTES_WRONG = _compared(
 _HOUR_IN = "toUnixTimestamp(start) + 3600 <= {settled:Int64}"
 HOURS, HOURS_WRONG = _compared(
     ("start",),
-    f"""
-        SELECT * FROM (SELECT {", ".join(f"h.{name} AS {name}" for name in ("start", *KEY, *SUMS))}
-        FROM panes_1h AS h FINAL WHERE {window("h.start")}) WHERE {_HOUR_IN}""",
+    _rolled_up("panes_1h", _HOUR_IN),
     f"""
         SELECT * FROM (SELECT toStartOfHour(m.start) AS start,
             {", ".join(f"m.{name} AS {name}" for name in (*KEY, *SUMS))}

@@ -93,8 +93,7 @@ class SafePoint(NamedTuple):
     @staticmethod
     def judged_from(metadata: str | None) -> int:
         """Read `judged` back from a commit's metadata; 0 where there is none."""
-        value = _fields(metadata).get("judged", "")
-        return int(value) if value.isdigit() else 0
+        return number_from(metadata, "judged")
 
     @staticmethod
     def late_from(metadata: str | None) -> dict[Source, int]:
@@ -106,6 +105,12 @@ class SafePoint(NamedTuple):
             if partition.isdigit() and offset.isdigit():
                 found[topic_id, int(partition)] = int(offset)
         return found
+
+
+def number_from(metadata: str | None, name: str) -> int:
+    """Read a number back from a commit's metadata; 0 where it is not there."""
+    value = _fields(metadata).get(name, "")
+    return int(value) if value.isdigit() else 0
 
 
 def _fields(metadata: str | None) -> dict[str, str]:

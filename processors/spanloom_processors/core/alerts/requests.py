@@ -11,13 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from spanloom_processors.core.alerts.records import Alert, Group, group_of
+from spanloom_processors.core.alerts.records import Alert, Group, group_of, number_from
 from spanloom_processors.core.alerts.rules import Above, Rule
 from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, fire, resolve
 from spanloom_processors.core.alerts.verdicts import Verdict
 from spanloom_processors.core.alerts.windows import NANO
-
-_CLOCK = "clock="
 
 
 class Requests:
@@ -36,12 +34,11 @@ class Requests:
 
     def resume(self, partition: int, metadata: str | None) -> None:
         """Take back the clock of a partition from the metadata of the commit from where it is read."""
-        said = (metadata or "").removeprefix(_CLOCK)
-        self._clocks[partition] = int(said) if said.isdigit() else 0
+        self._clocks[partition] = number_from(metadata, "clock")
 
     def metadata(self, partition: int) -> str:
         """What a commit of all that was folded of a partition says of its clock, for `resume`."""
-        return f"{_CLOCK}{self._clocks.get(partition, 0)}"
+        return f"clock={self._clocks.get(partition, 0)}"
 
     def fold(self, headers: pl.DataFrame, traces: pl.DataFrame) -> list[Alert]:
         """Fold messages of one partition; return the transitions."""

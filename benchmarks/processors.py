@@ -4,7 +4,7 @@ The real `spanloom processor`, pinned to one core, reads a backlog that was stor
 window, encode, send, commit, and the alert stage behind it. The clock of `one_core` runs from its ready line to the
 broker's log time of the last message of llm.panes that covers the backlog; `cpu` is what the worker used of its core in
 that time, which other work on the machine makes no larger. The broker runs beside it: SPANLOOM_KAFKA_BOOTSTRAP, or one
-that is started for this.
+that is started for this. Where the program of `collector` is, it takes the same spans in turn with the worker.
 """
 
 import os
@@ -12,11 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+import collector
+import otlp_spans
 import spans
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -35,18 +37,32 @@ DERIVED = tuple(name for name in topics.load() if name != "llm.spans")
 def main() -> None:
     with broker() as bootstrap:
         make_topics(bootstrap, ["llm.spans", *DERIVED])
-        begun = time.monotonic()
-        ends = fill(bootstrap)
-        print(f"stored {SPANS} spans in {time.monotonic() - begun:.1f} s", file=sys.stderr)
-        rates, costs = [], []
+        ends = fill(bootstrap, "llm.spans", spans.batches)
+        if peer := collector.program():
+            make_topic(bootstrap, collector.TOPIC, like="llm.spans")
+            fill(bootstrap, collector.TOPIC, otlp_spans.batches)
+        ours, theirs = [], []
         for number in range(RUNS):
             make_topics(bootstrap, DERIVED)
-            seconds, used = run(bootstrap, f"bench-{time.time_ns()}", ends)
-            rates.append(SPANS / seconds)
-            costs.append(used / SPANS * 1e6)
-            print(f"run {number + 1}: {rates[-1]:.0f} spans/s, {costs[-1]:.1f} us/span of cpu", file=sys.stderr)
-        print(f"processors.one_core {median(rates):.0f} spans/s")
-        print(f"processors.cpu {median(costs):.1f} us/span")
+            ours.append(run(bootstrap, f"bench-{time.time_ns()}", ends))
+            said(f"run {number + 1}", *ours[-1])
+            if peer:
+                theirs.append(collector.run(peer, bootstrap, SPANS, cpu))
+                said(f"run {number + 1}, the Collector", *theirs[-1])
+        printed("processors", ours)
+        if peer:
+            printed("collector", theirs)
+
+
+def said(whose: str, seconds: float, used: float) -> None:
+    """Tell a person of one run."""
+    print(f"{whose}: {SPANS / seconds:.0f} spans/s, {used / SPANS * 1e6:.1f} us/span of cpu", file=sys.stderr)
+
+
+def printed(whose: str, runs: list[tuple[float, float]]) -> None:
+    """Print the medians of runs."""
+    print(f"{whose}.one_core {median(SPANS / seconds for seconds, _ in runs):.0f} spans/s")
+    print(f"{whose}.cpu {median(used / SPANS * 1e6 for _, used in runs):.1f} us/span")
 
 
 @contextmanager
@@ -71,22 +87,29 @@ def make_topics(bootstrap: str, names: list[str] | tuple[str, ...]) -> None:
             future.result(20)
         while set(old) & set(admin.list_topics(timeout=20).topics):
             time.sleep(0.1)
-    made = [NewTopic(t.name, t.partitions, 1, config=t.config()) for t in topics.load().values() if t.name in names]
-    for future in admin.create_topics(made).values():
-        future.result(20)
+    for name in names:
+        make_topic(bootstrap, name, like=name)
 
 
-def fill(bootstrap: str) -> dict[int, int]:
-    """Store the backlog; returns each partition's end."""
+def make_topic(bootstrap: str, name: str, like: str) -> None:
+    """Make a topic with partitions and configuration of one of ours."""
+    known = topics.load()[like]
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(name, known.partitions, 1, config=known.config())])[name].result(20)
+
+
+def fill(bootstrap: str, topic: str, batches: Callable[[int, int], Iterator[bytes]]) -> dict[int, int]:
+    """Store a backlog; returns each partition's end."""
+    begun = time.monotonic()
     producer = Producer({"bootstrap.servers": bootstrap, "compression.type": "zstd", "linger.ms": 50, "acks": "1"})
     partitions = topics.load()["llm.spans"].partitions
-    streams = [spans.batches(SPANS // partitions, seed) for seed in range(partitions)]
+    streams = [batches(SPANS // partitions, seed) for seed in range(partitions)]
     stored = 0
     for batch in zip(*streams, strict=True):
         for partition, message in enumerate(batch):
             while True:
                 try:
-                    producer.produce("llm.spans", message, partition=partition)
+                    producer.produce(topic, message, partition=partition)
                     break
                 except BufferError:
                     producer.poll(0.05)
@@ -94,6 +117,7 @@ def fill(bootstrap: str) -> dict[int, int]:
         producer.poll(0)
     if producer.flush(60):
         sys.exit("the broker did not take the backlog")
+    print(f"stored {SPANS} spans in {topic} in {time.monotonic() - begun:.1f} s", file=sys.stderr)
     return dict.fromkeys(range(partitions), stored)
 
 

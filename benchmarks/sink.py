@@ -44,7 +44,7 @@ def main() -> None:
     processors.SPANS = SPANS
     with processors.broker() as bootstrap, engine() as (url, pid):
         processors.make_topics(bootstrap, ["llm.spans", *processors.DERIVED])
-        processors.fill(bootstrap)
+        processors.fill(bootstrap, "llm.spans", spans.batches)
         rate, used = run(bootstrap, url, pid)
         os.sched_setaffinity(0, {CORE})
         decode, insert = reference(url)

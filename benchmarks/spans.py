@@ -7,6 +7,7 @@ message holds 100 spans of ten traces that begin in it and of ten that began in 
 import random
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from spanloom_schemas import codec
 
@@ -14,7 +15,7 @@ SPANS_A_MESSAGE = 100
 SPANS_A_TRACE = 10
 BEGINNING = 6  # spans of a trace that are in its first message
 SHAPES = 64
-TRACE, SPAN, ROOT = "T" * 32, "S" * 16, "R" * 16
+TRACE, SPAN, ROOT = "ab" * 16, "cd" * 8, "ef" * 8
 START, END = 1_111_111_111_111_111_111, 1_222_222_222_222_222_222
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o3")
 STAGES = (
@@ -22,25 +23,43 @@ STAGES = (
     ("llm", "client"), ("tool", "client"), ("llm", "client"), ("safety", "internal"), ("postproc", "internal"),
 )  # fmt: skip
 
+Shape = tuple[dict[str, Any], int, int]
+"""A span with TRACE, SPAN, ROOT, START and END in it; its start and end in ns before now."""
 Piece = tuple[bytes, bytes, bytes, bytes, bytes, int, int]
 """What is before the trace id, span id, parent, times, and behind them; start and end in ns before now."""
 
 
-def batches(spans: int, seed: int = 1) -> Iterator[bytes]:
-    """Encoded messages of so many spans in all, whose spans end now (when the iterator gets there)."""
-    rnd = random.Random(seed)
-    shapes = [[_piece(rnd, stage) for stage in range(SPANS_A_TRACE)] for _ in range(SHAPES)]
-    head, count = _header(), _varint(-SPANS_A_MESSAGE)
+Turn = tuple[int, list[tuple[int, bytes, int]]]
+"""What a message holds: its time, and of each span shape, trace id in hexadecimal, number in the trace."""
+
+
+def turns(spans: int, seed: int) -> Iterator[Turn]:
+    """What messages of so many spans in all hold; a message's time is when the iterator gets there."""
     traces = SPANS_A_MESSAGE // SPANS_A_TRACE
-    begun: list[tuple[bytes, int]] = []
+    begun: list[tuple[int, bytes]] = []
     for number in range(spans // SPANS_A_MESSAGE):
         now = time.time_ns() // 20_000_000 * 20_000_000  # so that `_times` can remember
-        fresh = [(b"%08x%024x" % (seed, number * traces + n), (number * traces + n) % SHAPES) for n in range(traces)]
-        body = [_span(shapes[shape][n], trace, n, now) for trace, shape in fresh for n in range(BEGINNING)]
+        counts = range(number * traces + 1, (number + 1) * traces + 1)  # OTLP knows no id of zeros
+        fresh = [(count % SHAPES, b"%08x%024x" % (seed, count)) for count in counts]
+        held = [(shape, trace, n) for shape, trace in fresh for n in range(BEGINNING)]
         ended = begun or fresh
-        body += [_span(shapes[shape][n], trace, n, now) for trace, shape in ended for n in range(BEGINNING, 10)]
+        held += [(shape, trace, n) for shape, trace in ended for n in range(BEGINNING, SPANS_A_TRACE)]
         begun = fresh
-        block = b"".join(body)
+        yield now, held
+
+
+def shapes(seed: int) -> list[list[Shape]]:
+    """Shapes of traces, whose ids and times are to be put in."""
+    rnd = random.Random(seed)
+    return [[_shape(rnd, stage) for stage in range(SPANS_A_TRACE)] for _ in range(SHAPES)]
+
+
+def batches(spans: int, seed: int = 1) -> Iterator[bytes]:
+    """Encoded messages of so many spans in all, whose spans end now (when the iterator gets there)."""
+    pieces = [[_piece(shape) for shape in trace] for trace in shapes(seed)]
+    head, count = _header(), _varint(-SPANS_A_MESSAGE)
+    for now, held in turns(spans, seed):
+        block = b"".join([_span(pieces[shape][n], trace, n, now) for shape, trace, n in held])
         yield b"".join((head, count, _varint(len(block)), block, b"\0"))
 
 
@@ -63,7 +82,7 @@ def _times(now: int, start: int, end: int) -> bytes:
     return _remembered[start, end]
 
 
-def _piece(rnd: random.Random, stage: int) -> Piece:
+def _shape(rnd: random.Random, stage: int) -> Shape:
     kind, otel_kind = STAGES[stage]
     duration = int(rnd.lognormvariate(19.5 if kind in ("llm", "request") else 16, 0.6))
     end = rnd.randrange(10**9)
@@ -95,19 +114,24 @@ def _piece(rnd: random.Random, stage: int) -> Piece:
     if kind == "retrieval":
         documents = [{"id": f"doc-{n}", "score": rnd.random(), "cited": n < 2} for n in range(5)]
         span["retrieval"] = {"k": 5, "documents": documents}
-    encoded = codec.encode("span_batch", {**_HEADER, "spans": [span]})[len(_header()) + 1 : -1]
+    return span, end + duration, end
+
+
+def _piece(shape: Shape) -> Piece:
+    span, start, end = shape
+    encoded = codec.encode("span_batch", {**HEADER, "spans": [span]})[len(_header()) + 1 : -1]
     before, rest = encoded.split(TRACE.encode())
     ids, rest = rest.split(SPAN.encode())
-    parent, rest = rest.split(ROOT.encode()) if stage else (b"", rest)
+    parent, rest = rest.split(ROOT.encode()) if span["parent_id"] else (b"", rest)
     kinds, rest = rest.split(_varint(START) + _varint(END))
-    return before, ids, parent, kinds, rest, end + duration, end
+    return before, ids, parent, kinds, rest, start, end
 
 
 def _header() -> bytes:
-    return codec.encode("span_batch", {**_HEADER, "spans": []})[:-1]
+    return codec.encode("span_batch", {**HEADER, "spans": []})[:-1]
 
 
-_HEADER = {
+HEADER = {
     "producer": "bench", "epoch": 1, "sequence": 1, "service": "chat", "environment": "prod", "host": "host-1",
     "version": "1.0", "sdk": "spanloom/0.1", "sent": 0, "made": 0, "dropped": [], "given_up": [], "last": False,
 }  # fmt: skip

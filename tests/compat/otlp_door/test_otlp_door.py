@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +19,14 @@ from clickhouse_connect.driver.client import Client
 from spanloom_schemas.settings import ClickHouseSettings, read
 from spanloom_stack.demo import services
 from spanloom_stack.demo.reading import Load
+from spanloom_stack.demo.services import Example
 from spanloom_stack.line import Line
 from spanloom_stack.settings import StackSettings
 from spanloom_stack.supervise import Supervisor
 from spanloom_traces.connection import connect
+
+from tests.compat.otlp_door.peer import Peer, collector, make_topic
+from tests.producers.gateway.running import Gateway
 
 HOME = os.environ.get("OTEL_SERVICE_HOME", "")
 pytestmark = [
@@ -76,11 +82,53 @@ def test_a_gateway_that_is_killed_costs_no_span_that_the_application_still_holds
     assert (said["ledger"]["missing"], said["tail"]["tail_unknown"]) == (0, 1)  # the life that was killed
 
 
-def watched(running: Running, name: str, kill_the_gateway: bool) -> Load:
+def test_what_an_application_sends_through_a_real_collector_and_its_kafka_topic_is_watched_too(
+    running: Running, tmp_path: Path
+) -> None:
+    kafka = running.environment["SPANLOOM_KAFKA_BOOTSTRAP"]
+    topic = make_topic(kafka, "otlp_spans")
+    exporter = {"brokers": [kafka], "traces": {"topic": topic}}
+    with collector(tmp_path, "kafka", exporter) as peer:
+        gateway = Gateway(kafka, tmp_path, gateway_collector_topic=topic)
+        before = stages(running.client)
+        load = watched(running, "collected", kill_the_gateway=False, through=lambda example: sending(example, peer))
+        assert gateway.metric("spanloom_gateway_spans_total", result="accepted", tenant="") > 4 * sum(
+            load.done.values()
+        )
+        assert gateway.metric("spanloom_gateway_collector_messages_total", answer="done") > 0
+        assert gateway.stop()[0] == 0
+    assert verified(running)["ledger"]["missing"] == 0
+    assert stages(running.client)["llm"] - before["llm"] == load.done["answered"]
+
+
+def sending(example: Example, peer: Peer) -> Example:
+    """The example, whose SDKs are told another endpoint."""
+    endpoints = {"grpc": f"http://{peer.grpc}", "http/protobuf": peer.http}
+
+    def told(environment: dict[str, str]) -> dict[str, str]:
+        endpoint = endpoints.get(environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", ""))
+        return environment | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else environment
+
+    services = [replace(one, environment=told(dict(one.environment))) for one in example.services]
+    return example._replace(services=services)
+
+
+def stages(client: Client) -> Counter[str]:
+    """How many spans of each kind are stored."""
+    found = client.query("SELECT kind, count() FROM spans FINAL GROUP BY kind").result_rows
+    return Counter({str(kind): int(count) for kind, count in found})
+
+
+def watched(
+    running: Running,
+    name: str,
+    kill_the_gateway: bool,
+    through: Callable[[Example], Example] = lambda example: example,
+) -> Load:
     """Let people ask the application for a while; return what they did, once all of it is stored."""
     before = requests(running.client)
     with Supervisor(running.logs / name) as people:
-        example = services.example(running.environment, Path(HOME))
+        example = through(services.example(running.environment, Path(HOME)))
         people.start(*example.services)
         people.start(services.load(example.chat, example.agent, SECONDS))
         load = Load(running.logs / name / "load.log")

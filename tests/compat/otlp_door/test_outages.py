@@ -1,7 +1,6 @@
 """A gateway whose broker stalls, and is killed: real processes, and the exporters that will knock."""
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from signal import SIGSTOP
@@ -12,11 +11,6 @@ from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
-from spanloom import topics_command
-from spanloom_schemas.settings import KafkaSettings
-from spanloom_stack import kafka as kafka_stack
-from spanloom_stack import services
-from spanloom_stack.settings import StackSettings
 
 from tests.faults.children import Children
 from tests.producers.gateway.running import KEY, Gateway, spans, stored
@@ -27,15 +21,6 @@ PATIENCE = 100.0
 """Seconds for which an exporter tries again."""
 EACH = 200
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[tuple[Children, str]]:
-    service, bootstrap = services.broker(kafka_stack.install(StackSettings().cache), tmp_path / "kafka", port=0)
-    with Children(tmp_path) as children:
-        children.start(service)
-        topics_command.apply(KafkaSettings(kafka_bootstrap=bootstrap))
-        yield children, bootstrap
 
 
 def test_while_kafka_is_stalled_and_killed_senders_are_asked_to_come_again_and_nothing_acknowledged_is_lost(

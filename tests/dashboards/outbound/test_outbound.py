@@ -36,6 +36,8 @@ from spanloom_viewer.outbound import otlp, sending
 from spanloom_viewer.outbound.command import export
 from spanloom_viewer.settings import ViewerSettings
 
+from tests.dashboards.outbound import jaeger
+
 TOPIC = "llm.spans"
 BATCHES = [batch for batch in topics.examples(TOPIC) if batch["spans"] and batch["service"]]
 SPANS = {span["span_id"]: span for batch in BATCHES for span in batch["spans"]}
@@ -231,3 +233,35 @@ def test_however_few_are_asked_for_at_once_each_is_there_once_in_order(
 )
 def test_wrong_use_is_said(settings: ViewerSettings, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
     assert run(settings, monkeypatch, *arguments).exit_code == 2
+
+
+def test_a_real_jaeger_shows_every_span_as_it_is_stored(
+    settings: ViewerSettings, stored: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with jaeger.running(tmp_path) as backend:
+        done = run(settings, monkeypatch, "--since", "3650d", "--otlp", backend.otlp)
+        assert (done.exit_code, done.output) == (0, f"{len(stored)} spans sent to {backend.otlp}\n")
+        traces = {row["trace_id"] for row in stored}
+        kept = [backend.ask(f"/api/v3/traces/{trace}?raw_traces=true")["result"] for trace in traces]
+        shown = [span for trace in traces for span in backend.ask(f"/api/traces/{trace}")["data"][0]["spans"]]
+    found = {id_: one for said in kept for id_, one in carried(said)}
+    sent = dict(carried(otlp.request(stored)))
+    for one in sent.values():
+        one["end"] = max(one["end"], one["start"] + 1)  # Jaeger has no span of no time
+    assert found == sent
+    tokens = {span["spanID"]: {tag["key"]: tag["value"] for tag in span["tags"]} for span in shown}
+    call = next(row for row in stored if row["kind"] == "llm" and row["cache_read_tokens"])
+    for name, count in otlp._usage(call).items():
+        assert tokens[call["span_id"]][name] == count
+    assert {span["operationName"] for span in shown} == {row["name"] for row in stored}
+
+
+def carried(said: dict[str, Any]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """What a request carries of each span, and of its service; Jaeger's own remarks are left out."""
+    request = door.decode(json.dumps(said).encode(), door.JSON)
+    for group in request.resource_spans:
+        resource = door.attributes(group.resource.attributes)
+        for span in (span for scoped in group.scope_spans for span in scoped.spans):
+            told = door.received(span, "")._asdict()
+            told["attributes"] = {k: v for k, v in told["attributes"].items() if not k.startswith("@jaeger@")}
+            yield span.span_id, told | {"resource": resource, "flags": span.flags}

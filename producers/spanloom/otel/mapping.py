@@ -130,11 +130,15 @@ def provider(said: str) -> str:
 def _fields(said: Attributes, kind: str) -> tuple[Detail, Facts, set[str]]:
     """Return detail and facts by field, and the names of the attributes that need not be kept beside them."""
     best: dict[str, tuple[int, object, str]] = {}
+    named: dict[str, list[str]] = {}
     for name, value in said.items():
         place = _PLACES.get(name)
-        if place is None or table.ONLY.get(name, kind) != kind:
+        if place is None:
             continue
         field, rank, convert = place
+        named.setdefault(field, []).append(name)
+        if table.ONLY.get(name, kind) != kind:
+            continue
         if field in best and best[field][0] < rank:
             continue
         if convert is text and isinstance(value, list | tuple):
@@ -144,9 +148,9 @@ def _fields(said: Attributes, kind: str) -> tuple[Detail, Facts, set[str]]:
             best[field] = (rank, fit, name)
     detail: Detail = {}
     facts: Facts = {}
-    used = {name for name in table.FIELDS["user"] if name in said}  # whoever it is: nobody's attribute
+    used = set(named.get("user", ()))  # whoever it is: nobody's attribute
     for field, (_, fit, name) in best.items():
-        used.update(other for other in table.FIELDS[field] if said.get(other) == said[name])
+        used.update([other for other in named[field] if said[other] == said[name]])
         if field in _FACTS:
             facts[field] = User(str(fit)) if field == "user" else str(fit)
         else:

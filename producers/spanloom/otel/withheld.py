@@ -36,6 +36,11 @@ CONTENT = frozenset(
         *("user.email", "user.name", "user.full_name", "enduser.pseudo.id", "client.address", "http.client_ip"),
         *("content", "message", "body", "tool_calls", "arguments", "error.message", "error.stack"),
         *("gen_ai.guardrail.verdict.reason", "ai.result.text", "ai.result.object", "ai.result.toolCalls"),
+        *("pydantic_ai.all_messages", "pydantic_ai.all_messages_events", "final_result", "tool_arguments"),
+        *("tool_response", "mlflow.spanInputs", "mlflow.spanOutputs", "genkit:input", "genkit:output"),
+        *("lmnr.span.input", "lmnr.span.output"),
+        # Whole requests as JSON, with what instrumentors leave in them: user, metadata, system, prediction.
+        *("llm.invocation_parameters", "embedding.invocation_parameters"),
     }
 )
 """Attributes of spans and events that hold what people and models wrote, or who they are: they stay here, counted."""
@@ -55,7 +60,8 @@ CONTENT_PREFIXES = (
     *("evaluations.", "annotations.", "trace.evaluations.", "process.command", "db.search.result.metadata"),
     *("db.query.result.metadata", "db.search.embeddings.", "db.query.embeddings.", "llm.request.functions."),
     *("input.audio.", "output.audio.", "gen_ai.security.content."),
-    *("http.request.header.authorization", "http.request.header.cookie", "http.response.header.set-cookie"),
+    *("http.request.header.", "http.response.header.", "ai.request.headers.", "db.query.parameter."),
+    *("traceloop.association.properties.email", "traceloop.association.properties.user_name"),
 )
 """Beginnings of such names."""
 

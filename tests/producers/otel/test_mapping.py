@@ -353,6 +353,22 @@ def test_an_error_of_a_content_filter_is_a_block_and_its_message_stays_here() ->
     assert kept(span)["spanloom.withheld"] == "1"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ai.request.headers.authorization", "http.request.header.x-api-key", "http.response.header.set_cookie"),
+        *("llm.invocation_parameters", "embedding.invocation_parameters", "pydantic_ai.all_messages"),
+        *("tool_arguments", "mlflow.spanInputs", "genkit:output", "db.query.parameter.0"),
+        *("traceloop.association.properties.email", "traceloop.association.properties.user_name"),
+    ],
+)
+def test_keys_texts_and_people_stay_here_whoever_recorded_them(name: str) -> None:
+    said = '{"temperature": 0.5, "user": "ann@example.org", "prediction": {"content": "ann@example.org"}}'
+    span = ours({"gen_ai.operation.name": "chat", name: said})
+    assert "ann@example.org" not in json.dumps(span)
+    assert kept(span)["spanloom.withheld"] == "1"
+
+
 def test_an_error_type_without_an_error_is_an_attribute() -> None:
     span = ours({"error.type": "500"}, status="ok")
     assert (span["error_type"], kept(span)["error.type"]) == (None, "500")

@@ -50,15 +50,14 @@ class Door:
         if self.closed:
             process.life().buffer.refusals.shutdown.add()
         else:
-            said, events = _attributes(span), span.events  # the SDK makes a copy each time it is asked
-            process.offer(partial(self._ended, span, above, said, events), _size(said, events))
+            process.offer(partial(self._ended, span, above), _size(span))
 
-    def _ended(self, span: ReadableSpan, above: int | None, said: Attributes, events: Sequence[Event]) -> Ended:
+    def _ended(self, span: ReadableSpan, above: int | None) -> Ended:
         facts = process.facts()
         if span.resource is not self._resource or facts is not self._about.facts:
             here, rest = resource(span.resource.attributes)
             self._resource, self._about = span.resource, About(here, rest, facts)
-        return translate(received(span, above, said, events), self._about, process.life().calls, pseudonym)
+        return translate(received(span, above), self._about, process.life().calls, pseudonym)
 
 
 class SpanloomSpanProcessor(SpanProcessor):
@@ -120,8 +119,8 @@ class SpanloomSpanExporter(SpanExporter):
         return process.flush(timeout_millis / 1000)
 
 
-def received(span: ReadableSpan, above: int | None, said: Attributes, events: Sequence[Event]) -> Received:
-    """Return a span of the SDK, its attributes and its events, as the mapping takes it."""
+def received(span: ReadableSpan, above: int | None = None) -> Received:
+    """Return a span of the SDK as the mapping takes it."""
     context, parent, scope = span.get_span_context(), span.parent, span.instrumentation_scope
     assert context is not None  # only a span that never began has none
     start = span.start_time or 0
@@ -135,8 +134,8 @@ def received(span: ReadableSpan, above: int | None, said: Attributes, events: Se
         start=start,
         end=span.end_time or start,
         status=_STATUSES[span.status.status_code],
-        attributes=said,
-        events=[(event.name, event.timestamp, _attributes(event)) for event in events],
+        attributes=_attributes(span),
+        events=[(event.name, event.timestamp, _attributes(event)) for event in span.events],
         links=[
             (ids.written(link.context.trace_id), f"{link.context.span_id:016x}", _attributes(link))
             for link in span.links
@@ -146,30 +145,27 @@ def received(span: ReadableSpan, above: int | None, said: Attributes, events: Se
     )
 
 
-def _attributes(said: ReadableSpan | Event | Link) -> dict[str, object]:
-    """Return a copy; the SDK's own takes a fifth of the time of `dict(...)`."""
-    attributes: Any = said.attributes
-    if not attributes:
-        return {}
+def _attributes(said: ReadableSpan | Event | Link) -> Attributes:
+    return _copied(said.attributes) if said.attributes else {}
+
+
+def _size(span: ReadableSpan) -> int:
+    """Return about how many bytes a span holds."""
+    size = _SIZE
+    for attributes in (span.attributes, *[event.attributes for event in span.events]):
+        if attributes:
+            for value in _copied(attributes).values():
+                kind = type(value)
+                if kind is str:
+                    size += len(value)  # type: ignore[arg-type]
+                elif kind is tuple:
+                    size += 64 * len(value)  # type: ignore[arg-type]
+            size += _ENTRY * len(attributes)
+    return size
+
+
+def _copied(attributes: Any) -> dict[str, object]:
+    """Return a plain dict; the SDK's own copy takes a fifth of the time of `dict(...)`."""
     copy = getattr(attributes, "copy", None)
     found: dict[str, object] = dict(attributes) if copy is None else copy()
     return found
-
-
-def _size(said: Attributes, events: Sequence[Event]) -> int:
-    """Return about how many bytes a span with these attributes and events holds."""
-    size = _SIZE + _held(said)
-    for event in events:
-        size += _held(_attributes(event))
-    return size
-
-
-def _held(attributes: Attributes) -> int:
-    size = _ENTRY * len(attributes)
-    for value in attributes.values():
-        kind = type(value)
-        if kind is str:
-            size += len(value)  # type: ignore[arg-type]
-        elif kind is tuple:
-            size += 64 * len(value)  # type: ignore[arg-type]
-    return size

@@ -284,7 +284,7 @@ def _away(why: str) -> Answer:
 
 
 def _size(span: Ended) -> int:
-    detail, events = span[8], span[9] or ()
+    detail, notes = span[8], (*(span[9] or ()), *(span[10] or ()))
     texts = sum(len(value) for value in detail.values() if isinstance(value, str))
-    noted = sum(_EACH + len(key) + len(said) for _, _, pairs in events for key, said in pairs)
-    return _SIZE + _EACH * len(detail) + texts + noted
+    noted = sum(_EACH + len(key) + len(said) for *_, pairs in notes for key, said in pairs)
+    return _SIZE + _EACH * (len(detail) + 2 * len(notes)) + texts + noted

@@ -28,6 +28,8 @@ _STATUSES = {code: code.name.lower() for code in StatusCode}
 _SIZE = 1024
 """Bytes of a span with nothing on it; OpenTelemetry's objects are larger than ours."""
 _ENTRY = 128
+_NOTE = 512
+"""Bytes of an event or a link, beside its attributes."""
 
 
 class Door:
@@ -151,8 +153,9 @@ def _attributes(said: ReadableSpan | Event | Link) -> Attributes:
 
 def _size(span: ReadableSpan) -> int:
     """Return about how many bytes a span holds."""
-    size = _SIZE
-    for attributes in (span.attributes, *[event.attributes for event in span.events]):
+    notes: tuple[Event | Link, ...] = (*span.events, *span.links)
+    size = _SIZE + _NOTE * len(notes)
+    for attributes in (span.attributes, *[note.attributes for note in notes]):
         if attributes:
             for value in _copied(attributes).values():
                 kind = type(value)

@@ -52,6 +52,14 @@ def test_a_span_of_the_sdk_is_published_as_ours(recorded: Recorded) -> None:
     assert outer["start"] <= inner["start"] <= inner["end"] <= outer["end"]
 
 
+def test_what_waits_is_counted_with_its_events_and_links() -> None:
+    with recording(buffer_bytes=64 * 1024):
+        tracer = provider(SpanloomSpanProcessor()).get_tracer("x")
+        for _ in range(3):
+            tracer.start_span("consume", links=[Link(SpanContext(n, n, is_remote=True)) for n in range(1, 129)]).end()
+        assert process.life().buffer.refusals.queue_full.read() == 2
+
+
 def test_a_parent_in_another_process_is_remote(recorded: Recorded) -> None:
     above = SpanContext(0xAB, 0xCD, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
     tracer = provider(SpanloomSpanProcessor()).get_tracer("x")

@@ -13,12 +13,14 @@ INPUTS = (
     *("gen_ai.input.messages", "input.value", "langfuse.observation.input", "ai.prompt.messages", "ai.prompt"),
     *("traceloop.entity.input", "gen_ai.prompt", "gen_ai.tool.call.arguments", "ai.toolCall.args", "tool.parameters"),
     *("gen_ai.retrieval.query.text", "ai.value", "ai.values", "reranker.query"),
+    *("tool_arguments", "mlflow.spanInputs", "genkit:input", "lmnr.span.input"),
 )
 """What went in: only a keyed hash of the first is kept."""
 OUTPUTS = (
     *("gen_ai.output.messages", "output.value", "langfuse.observation.output", "ai.response.text"),
     *("ai.response.object", "ai.response.toolCalls", "traceloop.entity.output", "gen_ai.completion"),
     *("gen_ai.tool.call.result", "ai.toolCall.result"),
+    *("final_result", "tool_response", "mlflow.spanOutputs", "genkit:output", "lmnr.span.output"),
 )
 """What came out: only a keyed hash of the first is kept."""
 
@@ -36,9 +38,7 @@ CONTENT = frozenset(
         *("user.email", "user.name", "user.full_name", "enduser.pseudo.id", "client.address", "http.client_ip"),
         *("content", "message", "body", "tool_calls", "arguments", "error.message", "error.stack"),
         *("gen_ai.guardrail.verdict.reason", "ai.result.text", "ai.result.object", "ai.result.toolCalls"),
-        *("pydantic_ai.all_messages", "pydantic_ai.all_messages_events", "final_result", "tool_arguments"),
-        *("tool_response", "mlflow.spanInputs", "mlflow.spanOutputs", "genkit:input", "genkit:output"),
-        *("lmnr.span.input", "lmnr.span.output"),
+        *("pydantic_ai.all_messages", "pydantic_ai.all_messages_events"),
         # Whole requests as JSON, with what instrumentors leave in them: user, metadata, system, prediction.
         *("llm.invocation_parameters", "embedding.invocation_parameters"),
     }

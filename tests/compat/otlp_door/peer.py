@@ -1,17 +1,16 @@
 """A real OpenTelemetry Collector: what comes by OTLP goes on to a gateway's doors, or to a topic."""
 
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import urlopen
 
-import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from spanloom_stack import net
+
+from tests import programs
 
 FOR_EVER = {"initial_interval": "200ms", "max_interval": "2s", "max_elapsed_time": "0"}
 """How it tries again."""
@@ -35,9 +34,7 @@ def make_topic(bootstrap: str, name: str) -> str:
 @contextmanager
 def collector(folder: Path, name: str, exporter: dict[str, Any]) -> Iterator[Peer]:
     """A Collector that passes traces to one exporter, of a type and with a configuration as Collectors know them."""
-    program = shutil.which("spanloom-collector")
-    if program is None:
-        pytest.skip("no spanloom-collector on PATH (benchmarks/collector/README.md says how to build it)")
+    program = programs.on_path("spanloom-collector", "benchmarks/collector/README.md says how to build it")
     grpc, http, metrics = (f"127.0.0.1:{net.claim(0)}" for _ in range(3))
     host, _, port = metrics.partition(":")
     reader = {"pull": {"exporter": {"prometheus": {"host": host, "port": int(port)}}}}
@@ -51,15 +48,8 @@ def collector(folder: Path, name: str, exporter: dict[str, Any]) -> Iterator[Pee
             "pipelines": {"traces": {"receivers": ["otlp"], "processors": ["batch"], "exporters": [name]}},
         },
     }))  # fmt: skip
-    with log.open("wb") as file:
-        process = subprocess.Popen([program, "--config", str(config)], stderr=file)
-    try:
-        while not _is_up(f"http://{metrics}/metrics"):
-            assert process.poll() is None, log.read_text()
+    with programs.running([program, "--config", str(config)], log, lambda: _is_up(f"http://{metrics}/metrics")):
         yield Peer(grpc, f"http://{http}", log)
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def _is_up(url: str) -> bool:

@@ -1,16 +1,15 @@
 """A real Jaeger, all in one, that keeps traces in memory."""
 
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import urlopen
 
-import pytest
 from spanloom_stack import net
+
+from tests import programs
 
 
 class Jaeger(NamedTuple):
@@ -27,11 +26,9 @@ class Jaeger(NamedTuple):
 @contextmanager
 def running(folder: Path) -> Iterator[Jaeger]:
     """Start one, and end it."""
-    program = shutil.which("jaeger")
-    if program is None:
-        pytest.skip(
-            "no jaeger on PATH (version 2, of its releases; or go get -tool its cmd/jaeger@v1.76.0 and build it)"
-        )
+    program = programs.on_path(
+        "jaeger", "version 2, of its releases; or go get -tool its cmd/jaeger@v1.76.0 and build it"
+    )
     otlp, query, grpc = (f"127.0.0.1:{net.claim(0)}" for _ in range(3))
     config, log = folder / "jaeger.json", folder / "jaeger.log"
     config.write_text(json.dumps({
@@ -48,13 +45,6 @@ def running(folder: Path) -> Iterator[Jaeger]:
             "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}},
         },
     }))  # fmt: skip
-    with log.open("wb") as file:
-        process = subprocess.Popen([program, "--config", str(config)], stderr=file)
-    try:
-        jaeger = Jaeger(f"http://{otlp}", f"http://{query}")
-        while "Everything is ready" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-        yield jaeger
-    finally:
-        process.terminate()
-        process.wait(30)
+    command = [program, "--config", str(config)]
+    with programs.running(command, log, lambda: "Everything is ready" in log.read_text()):
+        yield Jaeger(f"http://{otlp}", f"http://{query}")

@@ -8,7 +8,6 @@ waits by default. Its metrics go nowhere, so nothing is written: ours are emitte
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from urllib.request import urlopen
 
 import yaml
+from spanloom_stack import net
 
 TOPIC = "bench.otlp_spans"
 WAIT_SECONDS = 1.0
@@ -35,9 +35,7 @@ def program() -> str | None:
 
 def run(program: str, bootstrap: str, spans: int, cpu: Callable[[int], float]) -> tuple[float, float]:
     """Seconds that it needs for the backlog, and seconds of its core that it uses in that time."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = net.claim(0)
     core = min(os.sched_getaffinity(0))
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump(_config(bootstrap, port), file)

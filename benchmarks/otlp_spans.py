@@ -19,8 +19,9 @@ _FIRST, _SECOND = b"\x0a", b"\x12"
 
 def batches(spans: int, seed: int = 1) -> Iterator[bytes]:
     """Requests of so many spans in all, the same as `spans.batches` has, each as large as one of its messages."""
-    pieces = [[_piece(shape) for shape in trace] for trace in made.shapes(seed)]
-    resource = _request(made.shapes(seed)[0][0]).resource_spans[0].resource.SerializeToString()
+    shapes = made.shapes(seed)
+    pieces = [[_piece(shape) for shape in trace] for trace in shapes]
+    resource = _request(shapes[0][0]).resource_spans[0].resource.SerializeToString()
     head, scope = _FIRST + _sized(resource), _FIRST + _sized(_FIRST + _sized(b"spanloom"))
     for now, held in made.turns(spans, seed):
         block = scope + b"".join([_SECOND + _sized(_span(pieces[at][n], trace, n, now)) for at, trace, n in held])

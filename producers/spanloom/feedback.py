@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from spanloom import fields, process
+from spanloom.complaints import complain
 from spanloom.span import Remote, Span
 from spanloom.trace import SAMPLED, Trace
 
@@ -28,14 +29,14 @@ def feedback(
     characters) is logged, and nothing is sent; so is a verdict that is none, and the rest is sent.
     """
     if not (_TRACE_ID.fullmatch(str(trace_id)) and (span_id is None or _SPAN_ID.fullmatch(str(span_id)))):
-        return process.complain("feedback() was given ids that are none", f"{trace_id!r:.80} {span_id!r:.80}")
+        return complain("feedback() was given ids that are none", f"{trace_id!r:.80} {span_id!r:.80}")
     number = None if span_id is None else int(span_id, 16)
     said = Span("feedback", "feedback", Remote(Trace(trace_id, SAMPLED, "", process.facts()), number))
     for name, verdict, score in (("thumbs", thumbs, _thumb(thumbs)), ("rating", rating, _stars(rating))):
         if score is not None:
             said.add_score(name, score)
         elif verdict is not None:
-            process.complain(f"feedback() was given {name} that are none", f"{verdict!r:.80}")
+            complain(f"feedback() was given {name} that are none", f"{verdict!r:.80}")
     for name, value in (fields.scores(scores) or {}).items():
         said.add_score(name, value)
     said.payload(input=text)

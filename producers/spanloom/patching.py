@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from spanloom import process
+from spanloom.complaints import complain
 
 Method = Callable[..., Any]
 
@@ -28,5 +28,5 @@ def harmless(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except Exception as error:  # of another version of the library
-        process.complain("a library could not be watched", f"{type(error).__name__}: {error}")
+        complain("a library could not be watched", f"{type(error).__name__}: {error}")
         return None

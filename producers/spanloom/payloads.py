@@ -7,6 +7,8 @@ The host's thread keeps the beginning of the text; the detectors look at it when
 from importlib.util import find_spec
 from sys import getsizeof
 
+from spanloom.complaints import complain
+
 LIMIT = 8192
 """Characters of a payload that are sent."""
 MARGIN = 512
@@ -34,9 +36,7 @@ class Payload:
 
             said = sanitize(self._text, self._limit)
         except Exception as error:  # whatever is wrong, an unseen text does not leave
-            from spanloom import process
-
-            process.complain("a payload could not be sanitized and is not sent", type(error).__name__)
+            complain("a payload could not be sanitized and is not sent", type(error).__name__)
             return None
         more = self._length - self._limit
         return said if more <= 0 else f"{said} [… {more} more characters]"

@@ -28,7 +28,6 @@ EXIT_SECONDS = 2.0
 """What the end of the process may be held up by flushing."""
 
 _log = logging.getLogger("spanloom")
-_complained: set[str] = set()
 
 
 class Life:
@@ -158,13 +157,6 @@ def dropped() -> dict[str, int]:
         else sender.dropped()
     )
     return {reason: spans for reason, spans in refused.items() if spans}
-
-
-def complain(problem: str, detail: str) -> None:
-    """Log a misuse once a process: the host hears of it, and is not disturbed."""
-    if problem not in _complained:
-        _complained.add(problem)
-        _log.warning("%s (%s)", problem, detail)
 
 
 def _settings(given: dict[str, Any]) -> "ProducerSettings | None":

@@ -6,8 +6,9 @@ looks at it: a value that does not fit its field is kept as an attribute, what i
 
 from collections.abc import Iterable, Mapping, Sized
 
-from spanloom import fields, process
+from spanloom import fields
 from spanloom.buffer import Detail, Events, Links, Texts
+from spanloom.complaints import complain
 from spanloom.fields import COMPOUND, FACTS, LONG, MANY, SHORT, Document, number, text
 from spanloom.payloads import Payload
 from spanloom.trace import Given
@@ -61,7 +62,7 @@ class Said:
                 detail[key] = value
                 size += ENTRY
         except Exception:  # a mapping of the host's own making may raise anything
-            process.complain("attributes= is no mapping of names to values", type(attributes).__name__)
+            complain("attributes= is no mapping of names to values", type(attributes).__name__)
         self._size += size
         if facts:
             self._learn(facts)
@@ -190,7 +191,7 @@ class Said:
         """
         found, size = fields.held(documents)
         if found is None:
-            process.complain("set_documents() was given no documents", type(documents).__name__)
+            complain("set_documents() was given no documents", type(documents).__name__)
             return
         self._detail["documents"] = found
         self._size += size

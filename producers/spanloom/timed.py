@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, cast
 
 from spanloom import process
 from spanloom.answers import Answer
+from spanloom.complaints import complain
 from spanloom.otel.calls import OURS, RESPONSE_ID, Call
 from spanloom.span import Span, current_span
 
@@ -55,7 +56,7 @@ class Listener:
             if told:
                 self._tell()
         except Exception as error:  # chunks may be anything
-            process.complain("a model's answer could not be read", type(error).__name__)
+            complain("a model's answer could not be read", type(error).__name__)
         self._heard_at = perf_counter_ns()
         if answer.over or whole:
             self.over()

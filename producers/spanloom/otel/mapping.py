@@ -15,6 +15,7 @@ from spanloom.otel import outcome, usage
 from spanloom.otel.calls import ECHO_OF, Call, Calls
 from spanloom.otel.documents import found_documents, has_any, verdicts
 from spanloom.otel.received import Attributes, Received
+from spanloom.otel.statements import STATEMENTS, masked
 from spanloom.otel.values import parsed, plain, unfold
 from spanloom.otel.withheld import hashes, is_content, texts
 from spanloom.secrecy import User
@@ -209,7 +210,8 @@ def _keep(attributes: Attributes, detail: Detail, used: set[str] | tuple[()]) ->
         if is_content(name):
             withheld += 1
         elif name not in used:
-            detail[Name(name) if name in FIELDS else name] = plain(value)
+            kept = masked(str(value)) if name in STATEMENTS else plain(value)
+            detail[Name(name) if name in FIELDS else name] = kept
     return withheld
 
 

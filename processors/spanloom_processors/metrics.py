@@ -1,23 +1,31 @@
-"""Every metric of one worker but the `llm_*` ones, which are in `model_totals.py`."""
+"""Every metric of one worker but the `llm_*` ones, which are in `model_totals.py`.
+
+A counter begins with 0 for all that can be known beforehand (reasons, topics, partitions, outcomes): Prometheus sees no
+growth in a series whose first value is its first event.
+"""
 
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 import polars as pl
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from spanloom_schemas import codec, drops, topics
 from spanloom_schemas.frames.spans import SHORT, shortened
 from spanloom_schemas.frames.splice import Decoded
 
 from spanloom_processors.commits import Commits
 from spanloom_processors.core.alerts.engine import Engine
+from spanloom_processors.dead_letters import UNPROCESSED
 from spanloom_processors.model_totals import ModelTotals
+from spanloom_processors.spans import TOPIC as SPANS
 from spanloom_processors.spans import Report
 from spanloom_processors.watchdog import Vital
 
 EPOCHS = 10_000  # producers whose drops are remembered
 SERVICES = 1_000  # services whose skew is told
 REASONS = 100  # reasons of drops that are told apart
+OUTCOMES = ("taken", "retried", "refused", "dropped")  # of deliveries
 
 
 class Metrics:
@@ -61,7 +69,23 @@ class Metrics:
         self._told: dict[Hashable, int] = {}
         self._drops: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._services: set[str] = set()
-        self._reasons: set[str] = set()
+        self._reasons = set(drops.REASONS)
+        for family, known in (
+            (self.dead, (*codec.REASONS, UNPROCESSED)),
+            (self.dropped, drops.REASONS),
+            (self.unsendable, topics.load()),
+            (self.commits, ("made", "refused")),
+        ):
+            for label in known:
+                family.labels(label)
+
+    def assigned(self, partitions: Iterable[TP]) -> None:
+        """These partitions are this worker's now."""
+        for topic, partition in partitions:
+            if topic == SPANS:
+                for family in (self.spans, self.late, self.future, self.duplicates, self.silenced, self.lost):
+                    family.labels(partition)
+                self.unpriced.labels(partition)
 
     def read(self, partition: int, decoded: Decoded) -> None:
         """Messages of llm.spans were decoded."""
@@ -104,6 +128,9 @@ class Metrics:
 
     def delivered(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Deliveries of alerts so far, by target and outcome."""
+        for target in {target for target, _ in list(counts)}:
+            for outcome in OUTCOMES:
+                self.deliveries.labels(target, outcome)
         for (target, outcome), so_far in list(counts.items()):
             self.deliveries.labels(target, outcome).inc(self._more((id(counts), target, outcome), so_far))
 

@@ -219,6 +219,7 @@ class Worker:
     async def assigned(self, partitions: Mapping[TP, Assigned]) -> Mapping[TP, int]:
         """Take partitions; returns where to read each from."""
         self._topic_ids = {tp.topic: facts.topic_id for tp, facts in partitions.items()}
+        self.metrics.assigned(partitions)
         positions = {tp: self._resume(tp, facts) for tp, facts in partitions.items()}
         alerts = await self._whole(ALERTS)
         if any(tp.topic in (PANES, TRACES, SAMPLES) for tp in partitions):

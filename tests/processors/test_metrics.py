@@ -3,11 +3,13 @@ from types import SimpleNamespace
 import polars as pl
 from faust.types import TP
 from prometheus_client import generate_latest
+from spanloom.buffer import Refusals
+from spanloom.sender import _REASONS as UNDELIVERED
 from spanloom_processors.commits import Commits, Point
 from spanloom_processors.core import panes
 from spanloom_processors.metrics import Metrics
 from spanloom_processors.watchdog import Vital
-from spanloom_schemas import codec, topics
+from spanloom_schemas import codec, drops, topics
 from spanloom_schemas.frames.splice import decode
 
 BATCH = next(batch for batch in topics.examples("llm.spans") if batch["spans"])
@@ -29,6 +31,28 @@ def report(held: object, late: int = 0):
         overflow={"pane_keys": 2},
     )  # fmt: skip
     return SimpleNamespace(tp=TP("llm.spans", 1), held=held, emission=emission)
+
+
+def test_what_can_be_known_beforehand_begins_with_0():
+    """Prometheus sees no growth in a series whose first value is its first event."""
+    metrics = Metrics()
+    metrics.assigned({TP("llm.spans", 3): None, TP("llm.panes", 0): None})
+    metrics.delivered({("webhook", "taken"): 1})
+    found = scraped(metrics)
+    for name in ("lost_messages", "late_spans", "silenced_spans", "unpriced_spans"):
+        assert found.pop(f'spanloom_{name}_total{{partition="3"}}') == 0
+    for reason in (*codec.REASONS, "unprocessed"):
+        assert found.pop(f'spanloom_dead_letters_total{{reason="{reason}"}}') == 0
+    for reason in drops.REASONS:
+        assert found.pop(f'spanloom_dropped_spans_total{{reason="{reason}"}}') == 0
+    for outcome in ("retried", "refused", "dropped"):
+        assert found.pop(f'spanloom_alert_deliveries_total{{outcome="{outcome}",route="webhook"}}') == 0
+    assert found['spanloom_unsendable_messages_total{topic="llm.panes"}'] == 0
+    assert not [name for name in found if 'partition="0"' in name]
+
+
+def test_the_reasons_that_are_known_are_those_of_the_producer():
+    assert {*UNDELIVERED.values(), *Refusals._fields} <= set(drops.REASONS)
 
 
 def test_drops_that_producers_count_so_far_are_counted_once():
@@ -78,5 +102,5 @@ def test_reasons_and_services_past_their_bound_add_no_series():
     found = {name: value for name, value in scraped(metrics).items() if name.startswith("spanloom_dropped_spans_total")}
     assert len(found) == 101
     assert sum(found.values()) == 6_000
-    assert found['spanloom_dropped_spans_total{reason="other"}'] == 5_800
+    assert found['spanloom_dropped_spans_total{reason="other"}'] == 6_000 - 2 * (100 - len(drops.REASONS))
     assert max(map(len, scraped(metrics))) < 350

@@ -225,11 +225,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.suspend()
         if revoked:
             await self._last_words()
+        self.owner.revoked()
         self.commits.forget(list(self._handed))
         self._positions.clear()
         self._handed.clear()
         self._thread.empty_fetches.clear()
-        self.owner.revoked()
         await super().on_partitions_revoked(revoked)
 
     async def _last_words(self) -> None:

@@ -103,9 +103,6 @@ class Metrics:
     def emitted(self, report: Report, now_ns: int) -> None:
         """What a partition said is stored."""
         emission, partition = report.emission, report.tp.partition
-        self.models.add(emission.closed)
-        self.others.inc(self._more("models", self.models.moved))
-        self.unpriced.labels(partition).inc(int(emission.closed["unpriced"].sum()))
         for family, so_far in (
             (self.late, emission.late),
             (self.future, emission.skewed),
@@ -117,6 +114,14 @@ class Metrics:
         for reason, so_far in emission.overflow.items():
             self.overflow.labels(partition, reason).inc(self._more((id(report.held), reason), so_far))
         self.freshness.labels(partition).set(max(now_ns / 1e9 - emission.progress / 1e3, 0))
+
+    def settled(self, reports: Iterable[Report]) -> None:
+        """What partitions said is committed: nobody will say it again."""
+        for report in reports:
+            closed = report.emission.closed
+            self.models.add(closed)
+            self.unpriced.labels(report.tp.partition).inc(int(closed["unpriced"].sum()))
+        self.others.inc(self._more("models", self.models.moved))
 
     def progress(self, vitals: Mapping[TP, Vital], commits: Commits) -> None:
         """Where reading and committing stand; partitions that were taken away are no longer told."""

@@ -28,6 +28,7 @@ from spanloom_processors.emit import PANES, TRACES, Outgoing
 from spanloom_processors.metrics import Metrics
 from spanloom_processors.notifying import ALERTS_TP, Notifying
 from spanloom_processors.settings import ProcessorSettings
+from spanloom_processors.settling import Settling
 from spanloom_processors.spans import TOPIC as SPANS
 from spanloom_processors.spans import Spans
 from spanloom_processors.watchdog import Vital
@@ -67,6 +68,7 @@ class Worker:
         self._librdkafka = settings.librdkafka()
         self._topic_ids: dict[str, str] = {}
         self._emitting = asyncio.Lock()
+        self._settling = Settling()
         self._assignments = 0  # so far: what was begun under one must not go on under the next
         self._clock = clock
         self.app = build(settings, owner=self)
@@ -178,6 +180,7 @@ class Worker:
         await self.emit()
         await self._tick(self._clock() // 1_000_000)
         self._notified()
+        self.metrics.settled(self._settling.settled(self.consumer.commits))
         self.metrics.judged(self.alerting.engine)
         self.metrics.progress(self.consumer.vitals(), self.consumer.commits)
 
@@ -191,6 +194,7 @@ class Worker:
             for report in reports:
                 if self.spans.holds(report.held, report.tp):
                     self._declare(report.tp, report.point)
+                    self._settling.wait(report)
                     self.metrics.emitted(report, now)
 
     async def _tick(self, now: int) -> None:
@@ -245,7 +249,9 @@ class Worker:
         await self.emit()
 
     def revoked(self) -> None:
-        """Forget the partitions."""
+        """Count what was committed, and forget the partitions."""
+        self.metrics.settled(self._settling.settled(self.consumer.commits))
+        self._settling.clear()
         self._assignments += 1
         self.spans.clear()
         self.notifying.stop()

@@ -4,14 +4,13 @@ A counter begins with 0 for all that can be known beforehand (reasons, topics, p
 growth in a series whose first value is its first event.
 """
 
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 
 import polars as pl
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from spanloom_schemas import codec, drops, topics
-from spanloom_schemas.frames.spans import SHORT, shortened
+from spanloom_schemas.frames.spans import shortened
 from spanloom_schemas.frames.splice import Decoded
 
 from spanloom_processors.commits import Commits
@@ -22,7 +21,6 @@ from spanloom_processors.spans import TOPIC as SPANS
 from spanloom_processors.spans import Report
 from spanloom_processors.watchdog import Vital
 
-EPOCHS = 10_000  # producers whose drops are remembered
 SERVICES = 1_000  # services whose skew is told
 REASONS = 100  # reasons of drops that are told apart
 OUTCOMES = ("taken", "retried", "refused", "dropped")  # of deliveries
@@ -67,7 +65,6 @@ class Metrics:
         )
         self.skew = gauge("clock_skew_seconds", "Log time minus send time of a service's last batch.", "service")
         self._told: dict[Hashable, int] = {}
-        self._drops: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._services: set[str] = set()
         self._reasons = set(drops.REASONS)
         for family, known in (
@@ -96,9 +93,6 @@ class Metrics:
             if service in self._services or len(self._services) < SERVICES:
                 self._services.add(service)
                 self.skew.labels(service).set(seconds)
-        drops = headers.group_by("epoch").agg(pl.col("dropped").last()).explode("dropped").drop_nulls()
-        for epoch, reason, so_far in drops.unnest("dropped").iter_rows():
-            self._drop(epoch, reason, so_far)
 
     def emitted(self, report: Report, now_ns: int) -> None:
         """What a partition said is stored."""
@@ -118,9 +112,11 @@ class Metrics:
     def settled(self, reports: Iterable[Report]) -> None:
         """What partitions said is committed: nobody will say it again."""
         for report in reports:
-            closed = report.emission.closed
-            self.models.add(closed)
-            self.unpriced.labels(report.tp.partition).inc(int(closed["unpriced"].sum()))
+            if (closed := report.emission.closed).height:
+                self.models.add(closed)
+                self.unpriced.labels(report.tp.partition).inc(int(closed["unpriced"].sum()))
+            for reason, spans in report.dropped.items():
+                self._drop(reason, spans)
         self.others.inc(self._more("models", self.models.moved))
 
     def progress(self, vitals: Mapping[TP, Vital], commits: Commits) -> None:
@@ -156,12 +152,7 @@ class Metrics:
         self._told[what] = so_far
         return more
 
-    def _drop(self, epoch: int, reason: str, so_far: int) -> None:
-        reason = reason[:SHORT]
-        before = self._drops.pop((epoch, reason), 0)
-        self._drops[epoch, reason] = max(so_far, before)
+    def _drop(self, reason: str, spans: int) -> None:
         if reason not in self._reasons and len(self._reasons) < REASONS:
             self._reasons.add(reason)
-        self.dropped.labels(reason if reason in self._reasons else "other").inc(max(so_far - before, 0))
-        if len(self._drops) > EPOCHS:
-            self._drops.popitem(last=False)
+        self.dropped.labels(reason if reason in self._reasons else "other").inc(spans)

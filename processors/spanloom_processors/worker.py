@@ -89,6 +89,7 @@ class Worker:
             return
         self.spans.fold(poll, [spans for _, spans in read], log_start)
         for decoded, _ in read:
+            self.spans.hear(poll.tp, decoded.headers)
             self.metrics.read(poll.tp.partition, decoded)
 
     async def fold_panes(self, poll: Poll) -> None:

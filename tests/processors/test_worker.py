@@ -1,4 +1,4 @@
-"""Two workers after one another, over one log and without Kafka: what each counts."""
+"""Workers after one another, over one log and without Kafka: what each counts."""
 
 import asyncio
 from types import SimpleNamespace
@@ -18,6 +18,8 @@ from spanloom_schemas.prices.book import Book
 BOOK = Book.load()
 PARTITION = TP("llm.spans", 2)
 PARTITIONS = 4
+LIFE = 4 * 10**9 + 2
+"""A producer that is counted in PARTITION."""
 T0 = 1_700_000_000_000
 BATCH = next(batch for batch in topics.examples("llm.spans") if batch["spans"])
 CALL = next(span for batch in topics.examples("llm.spans") for span in batch["spans"] if span["kind"] == "llm")
@@ -75,6 +77,11 @@ class Member(Worker):
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 
+def full(spans: int) -> list[dict[str, Any]]:
+    """What a header says that so many spans found no room."""
+    return [{"reason": "queue_full", "spans": spans}]
+
+
 def message(offset: int, second: int, calls: int = 0, **header: Any) -> tuple[int, int, bytes]:
     """A message of this second, with so many calls of a model that ended in it."""
     time = T0 + second * 1000
@@ -82,7 +89,7 @@ def message(offset: int, second: int, calls: int = 0, **header: Any) -> tuple[in
         {**CALL, "span_id": f"{offset:08x}{n:08x}", "start": (time - 90) * 10**6, "end": time * 10**6}
         for n in range(calls)
     ]
-    return offset, time, codec.encode("span_batch", {**BATCH, "dropped": [], "spans": spans, **header})
+    return offset, time, codec.encode("span_batch", {**BATCH, "epoch": LIFE, "spans": spans, **header})
 
 
 LOG = [message(0, 0, calls=3), message(1, 20, calls=2), message(2, 40)]
@@ -129,3 +136,45 @@ def test_a_commit_that_overtakes_others_settles_them_too():
         worker.read(each)
     worker.commit()
     assert worker.counted(REQUESTS) == 5
+
+
+DROPS = [message(n, n, dropped=full(so_far)) for n, so_far in enumerate((3, 3, 5, 9))]
+DROPPED = 'spanloom_dropped_spans_total{reason="queue_full"}'
+
+
+def test_drops_are_counted_once_their_commit_is_made():
+    worker = Member()
+    worker.take()
+    worker.read(*DROPS)
+    assert worker.counted(DROPPED) == 0
+    worker.commit()
+    assert worker.counted(DROPPED) == 9
+
+
+def test_drops_are_counted_once_over_workers_restarts_and_replays():
+    first, second, third = Member(), Member(), Member()
+    first.take()
+    point = first.read(*DROPS[:2]).commit()
+    first.read(DROPS[2])  # and loses its session before it commits that
+    first.lose()
+    at = second.take(point)
+    point = second.read(*DROPS[at:3]).commit()
+    at = third.take(point)
+    third.read(*DROPS[at:]).commit()
+    assert [worker.counted(DROPPED) for worker in (first, second, third)] == [3, 2, 4]
+
+
+def test_what_a_producer_tells_in_other_partitions_is_counted_in_its_own():
+    worker = Member()
+    worker.take()
+    worker.read(message(0, 0, dropped=full(7), epoch=LIFE + 1)).commit()
+    assert worker.counted(DROPPED) == 0
+
+
+def test_drops_are_known_whatever_became_of_the_topic():
+    first, second = Member(), Member()
+    first.take()
+    point = first.read(*DROPS).commit()
+    second.take(point._replace(metadata=point.metadata.replace(" id ", " another-id ")))
+    second.read(*DROPS).commit()
+    assert second.counted(DROPPED) == 0

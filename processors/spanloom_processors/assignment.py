@@ -35,7 +35,7 @@ class Owner(Protocol):
         ...
 
     def revoked(self) -> None:
-        """The partitions are gone: forget their state."""
+        """The partitions are gone, and what was committed of them is still known: forget their state."""
         ...
 
 

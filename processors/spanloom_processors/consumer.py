@@ -209,9 +209,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         found = {}
         for tp, position in self.positions().items():
             state = assignment.state_value(TopicPartition(*tp))
-            declared = self.commits.declared(tp)
-            unsaved = None if declared == self.commits.committed(tp) else declared
-            found[tp] = Vital(position, state.highwater or position, state.timestamp or 0, unsaved)
+            declared, committed = self.commits.declared(tp), self.commits.committed(tp)
+            unsaved = None if declared == committed else declared
+            found[tp] = Vital(position, state.highwater or position, state.timestamp or 0, unsaved, committed)
         return found
 
     def suspend(self) -> None:
@@ -225,11 +225,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.suspend()
         if revoked:
             await self._last_words()
+        self.owner.revoked()
         self.commits.forget(list(self._handed))
         self._positions.clear()
         self._handed.clear()
         self._thread.empty_fetches.clear()
-        self.owner.revoked()
         await super().on_partitions_revoked(revoked)
 
     async def _last_words(self) -> None:

@@ -1,23 +1,29 @@
-"""Every metric of one worker but the `llm_*` ones, which are in `model_totals.py`."""
+"""Every metric of one worker but the `llm_*` ones, which are in `model_totals.py`.
 
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+A counter begins with 0 for all that can be known beforehand (reasons, topics, partitions, outcomes): Prometheus sees no
+growth in a series whose first value is its first event.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
 
 import polars as pl
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
-from spanloom_schemas.frames.spans import SHORT, shortened
+from spanloom_schemas import codec, drops, topics
+from spanloom_schemas.frames.spans import shortened
 from spanloom_schemas.frames.splice import Decoded
 
 from spanloom_processors.commits import Commits
 from spanloom_processors.core.alerts.engine import Engine
+from spanloom_processors.dead_letters import UNPROCESSED
 from spanloom_processors.model_totals import ModelTotals
+from spanloom_processors.spans import TOPIC as SPANS
 from spanloom_processors.spans import Report
 from spanloom_processors.watchdog import Vital
 
-EPOCHS = 10_000  # producers whose drops are remembered
 SERVICES = 1_000  # services whose skew is told
 REASONS = 100  # reasons of drops that are told apart
+OUTCOMES = ("taken", "retried", "refused", "dropped")  # of deliveries
 
 
 class Metrics:
@@ -59,9 +65,24 @@ class Metrics:
         )
         self.skew = gauge("clock_skew_seconds", "Log time minus send time of a service's last batch.", "service")
         self._told: dict[Hashable, int] = {}
-        self._drops: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._services: set[str] = set()
-        self._reasons: set[str] = set()
+        self._reasons = set(drops.REASONS)
+        for family, known in (
+            (self.dead, (*codec.REASONS, UNPROCESSED)),
+            (self.dropped, drops.REASONS),
+            (self.unsendable, topics.load()),
+            (self.commits, ("made", "refused")),
+        ):
+            for label in known:
+                family.labels(label)
+
+    def assigned(self, partitions: Iterable[TP]) -> None:
+        """These partitions are this worker's now."""
+        for topic, partition in partitions:
+            if topic == SPANS:
+                for family in (self.spans, self.late, self.future, self.duplicates, self.silenced, self.lost):
+                    family.labels(partition)
+                self.unpriced.labels(partition)
 
     def read(self, partition: int, decoded: Decoded) -> None:
         """Messages of llm.spans were decoded."""
@@ -72,16 +93,10 @@ class Metrics:
             if service in self._services or len(self._services) < SERVICES:
                 self._services.add(service)
                 self.skew.labels(service).set(seconds)
-        drops = headers.group_by("epoch").agg(pl.col("dropped").last()).explode("dropped").drop_nulls()
-        for epoch, reason, so_far in drops.unnest("dropped").iter_rows():
-            self._drop(epoch, reason, so_far)
 
     def emitted(self, report: Report, now_ns: int) -> None:
         """What a partition said is stored."""
         emission, partition = report.emission, report.tp.partition
-        self.models.add(emission.closed)
-        self.others.inc(self._more("models", self.models.moved))
-        self.unpriced.labels(partition).inc(int(emission.closed["unpriced"].sum()))
         for family, so_far in (
             (self.late, emission.late),
             (self.future, emission.skewed),
@@ -94,6 +109,16 @@ class Metrics:
             self.overflow.labels(partition, reason).inc(self._more((id(report.held), reason), so_far))
         self.freshness.labels(partition).set(max(now_ns / 1e9 - emission.progress / 1e3, 0))
 
+    def settled(self, reports: Iterable[Report]) -> None:
+        """What partitions said is committed: nobody will say it again."""
+        for report in reports:
+            if (closed := report.emission.closed).height:
+                self.models.add(closed)
+                self.unpriced.labels(report.tp.partition).inc(int(closed["unpriced"].sum()))
+            for reason, spans in report.dropped.items():
+                self._drop(reason, spans)
+        self.others.inc(self._more("models", self.models.moved))
+
     def progress(self, vitals: Mapping[TP, Vital], commits: Commits) -> None:
         """Where reading and committing stand; partitions that were taken away are no longer told."""
         self.commits.labels("made").inc(self._more("made", commits.made))
@@ -104,6 +129,9 @@ class Metrics:
 
     def delivered(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Deliveries of alerts so far, by target and outcome."""
+        for target in {target for target, _ in list(counts)}:
+            for outcome in OUTCOMES:
+                self.deliveries.labels(target, outcome)
         for (target, outcome), so_far in list(counts.items()):
             self.deliveries.labels(target, outcome).inc(self._more((id(counts), target, outcome), so_far))
 
@@ -124,12 +152,7 @@ class Metrics:
         self._told[what] = so_far
         return more
 
-    def _drop(self, epoch: int, reason: str, so_far: int) -> None:
-        reason = reason[:SHORT]
-        before = self._drops.pop((epoch, reason), 0)
-        self._drops[epoch, reason] = max(so_far, before)
+    def _drop(self, reason: str, spans: int) -> None:
         if reason not in self._reasons and len(self._reasons) < REASONS:
             self._reasons.add(reason)
-        self.dropped.labels(reason if reason in self._reasons else "other").inc(max(so_far - before, 0))
-        if len(self._drops) > EPOCHS:
-            self._drops.popitem(last=False)
+        self.dropped.labels(reason if reason in self._reasons else "other").inc(spans)

@@ -1,7 +1,7 @@
 """The `llm_*` families: what closed panes add up to, kept as integers and handed to prometheus-client when it asks.
 
-They cover spans of kind llm (safety blocks: of every kind) and advance when a pane is closed for good, so a replay
-counts nothing twice. Late spans are in no pane: `spanloom_late_spans_total` counts them.
+They cover spans of kind llm (safety blocks: of every kind) and advance when a pane is closed for good and that is
+committed, so a replay counts nothing twice. Late spans are in no pane: `spanloom_late_spans_total` counts them.
 """
 
 from collections import Counter as Tally
@@ -35,7 +35,7 @@ class ModelTotals(Collector):
         """Spans so far that are counted under `other`."""
 
     def add(self, closed: pl.DataFrame) -> None:
-        """Count panes that have closed for good; the caller gives each once."""
+        """Count panes that have closed for good; the caller gives each once (`settling.py`)."""
         for row in _by_model(closed).iter_rows(named=True):
             model = self._named(self._tokens, row["model"], MODELS, row["spans"])
             self._requests[model, "ok"] += row["spans"] - row["errors"]

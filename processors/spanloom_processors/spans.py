@@ -1,6 +1,7 @@
 """This worker's partitions of llm.spans: polls in; panes, traces and progress out."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from spanloom_processors.commits import Point
 from spanloom_processors.consumer import Poll
 from spanloom_processors.core import offsets
 from spanloom_processors.core.bounds import DEFAULT, Bounds
+from spanloom_processors.core.drops import Drops
 from spanloom_processors.core.partition import Emission, Partition
 from spanloom_processors.core.revisions import Revision
 from spanloom_processors.emit import Outgoing, Source
@@ -35,22 +37,28 @@ class Held:
 
     source: Source
     partition: Partition
+    drops: Drops
     passed: int = 0
 
 
 class Report(NamedTuple):
-    """What a partition had to say, as messages, and what may be committed once they are stored."""
+    """What a partition had to say, as messages, and what may be committed once they are stored.
+
+    `dropped`: spans by reason that producers newly said they dropped; `drops`: what the commit says of all of them.
+    """
 
     tp: TP
     held: Held
     emission: Emission
     messages: list[Outgoing]
+    dropped: Counter[str]
+    drops: str
 
     @property
     def point(self) -> Point | None:
         """What to commit; None: nothing new."""
         safe = self.emission.safe
-        return Point(safe.offset, offsets.encode(safe)) if safe else None
+        return Point(safe.offset, offsets.encode(safe, self.drops)) if safe else None
 
 
 class Spans:
@@ -72,7 +80,8 @@ class Spans:
         at = assigned.topic_id, tp.partition
         partition = Partition(*at, self._revisions, self._bounds, resume=resume, log_start=log_start)
         source = Source(tp.topic, *at, assigned.partitions, self._revisions[-1].number)
-        self._held[tp] = Held(source, partition)
+        heard = offsets.drops(committed.metadata) if committed else ""
+        self._held[tp] = Held(source, partition, Drops(tp.partition, assigned.partitions, heard))
         if committed and partition.next_offset != committed.offset:
             why = "commit=%d cannot be resumed (retention, or a new topic), reading from offset=%d"
             log.warning("partition=%s.%d " + why, *tp, committed.offset, partition.next_offset)
@@ -110,6 +119,11 @@ class Spans:
             held.partition.trim(lost_until)
         held.partition.fold(pl.concat([self._none, *spans]), _clock(poll))
 
+    def hear(self, tp: TP, headers: pl.DataFrame) -> None:
+        """Read what the headers of messages of a partition say about their producers."""
+        if (held := self._held.get(tp)) is not None:
+            held.drops.hear(headers)
+
     def report(self, idle_since: Callable[[TP, int], int | None], now_ns: int) -> Iterator[Report]:
         """What every partition has to say now.
 
@@ -125,7 +139,7 @@ class Spans:
                 *emit.panes(held.source, emission, held.passed, now_ns),
             ]
             held.passed = emission.progress
-            yield Report(tp, held, emission, messages)
+            yield Report(tp, held, emission, messages, held.drops.grown(), held.drops.encode())
 
 
 def _derived(decoded: Decoded, book: Book) -> pl.DataFrame:

@@ -28,6 +28,8 @@ class Vital(NamedTuple):
     """When the broker last answered a fetch, in any unit that grows."""
     unsaved: Hashable
     """What is declared safe and not committed; None when nothing is."""
+    committed: Hashable = None
+    """What is committed."""
 
 
 class Standing(NamedTuple):
@@ -51,7 +53,7 @@ def _compare(before: Standing | None, vital: Vital, now: float) -> Standing:
     old = before.vital
     caught_up = vital.position >= vital.end and vital.fetched != old.fetched
     reads = caught_up or vital.position != old.position
-    saves = vital.unsaved is None or (vital.unsaved != old.unsaved and old.unsaved is None)
+    saves = vital.unsaved is None or old.unsaved is None or vital.committed != old.committed
     return Standing(vital, now if reads else before.reading, now if saves else before.saving)
 
 

@@ -28,6 +28,7 @@ from spanloom_processors.emit import PANES, TRACES, Outgoing
 from spanloom_processors.metrics import Metrics
 from spanloom_processors.notifying import ALERTS_TP, Notifying
 from spanloom_processors.settings import ProcessorSettings
+from spanloom_processors.settling import Settling
 from spanloom_processors.spans import TOPIC as SPANS
 from spanloom_processors.spans import Spans
 from spanloom_processors.watchdog import Vital
@@ -67,6 +68,7 @@ class Worker:
         self._librdkafka = settings.librdkafka()
         self._topic_ids: dict[str, str] = {}
         self._emitting = asyncio.Lock()
+        self._settling = Settling()
         self._assignments = 0  # so far: what was begun under one must not go on under the next
         self._clock = clock
         self.app = build(settings, owner=self)
@@ -87,6 +89,7 @@ class Worker:
             return
         self.spans.fold(poll, [spans for _, spans in read], log_start)
         for decoded, _ in read:
+            self.spans.hear(poll.tp, decoded.headers)
             self.metrics.read(poll.tp.partition, decoded)
 
     async def fold_panes(self, poll: Poll) -> None:
@@ -178,6 +181,7 @@ class Worker:
         await self.emit()
         await self._tick(self._clock() // 1_000_000)
         self._notified()
+        self.metrics.settled(self._settling.settled(self.consumer.commits))
         self.metrics.judged(self.alerting.engine)
         self.metrics.progress(self.consumer.vitals(), self.consumer.commits)
 
@@ -191,6 +195,7 @@ class Worker:
             for report in reports:
                 if self.spans.holds(report.held, report.tp):
                     self._declare(report.tp, report.point)
+                    self._settling.wait(report)
                     self.metrics.emitted(report, now)
 
     async def _tick(self, now: int) -> None:
@@ -219,6 +224,7 @@ class Worker:
     async def assigned(self, partitions: Mapping[TP, Assigned]) -> Mapping[TP, int]:
         """Take partitions; returns where to read each from."""
         self._topic_ids = {tp.topic: facts.topic_id for tp, facts in partitions.items()}
+        self.metrics.assigned(partitions)
         positions = {tp: self._resume(tp, facts) for tp, facts in partitions.items()}
         alerts = await self._whole(ALERTS)
         if any(tp.topic in (PANES, TRACES, SAMPLES) for tp in partitions):
@@ -244,7 +250,9 @@ class Worker:
         await self.emit()
 
     def revoked(self) -> None:
-        """Forget the partitions."""
+        """Count what was committed, and forget the partitions."""
+        self.metrics.settled(self._settling.settled(self.consumer.commits))
+        self._settling.clear()
         self._assignments += 1
         self.spans.clear()
         self.notifying.stop()

@@ -281,7 +281,8 @@ class Sender:
             last=last,
         )
         message = wire.message(self._prefix, header, batch.spans)
-        self._said = self._news()
+        if partition == self._own()[0]:  # where who counts drops listens
+            self._said = self._news()
         ledger.sent(sequence, len(batch.spans), len(message))
         if batch.receipts:
             self._receipts[sequence] = batch.receipts

@@ -23,12 +23,12 @@ MAX_BYTES = 2 * 1024 * 1024
 bytes). A dead letter, which holds a whole message, may be twice as long."""
 
 
-class CodecError(ValueError):
-    """Bytes that are no message of ours, or a datum that fits no schema.
+REASONS = ("not_framed", "unknown_schema", "truncated", "trailing_bytes", "malformed", "too_large")
+"""Why bytes are no message: words fit for a metric's label."""
 
-    `reason` is one of a few words, fit for a metric's label: not_framed, unknown_schema, truncated, trailing_bytes,
-    malformed, too_large.
-    """
+
+class CodecError(ValueError):
+    """Bytes that are no message of ours, or a datum that fits no schema; `reason` is one of REASONS."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -1,6 +1,7 @@
 """What the sink says about itself to Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from spanloom_schemas import codec, topics
 
 
 class Metrics:
@@ -21,6 +22,11 @@ class Metrics:
         self.dead = Counter(
             "spanloom_sink_dead_letters", "Messages that could not be read", ["topic", "reason"], registry=registry
         )
+        # Prometheus sees no growth in a series whose first value is its first event.
+        for topic in topics.load().values():
+            if "sinks" in topic.consumers:
+                for reason in codec.REASONS:
+                    self.dead.labels(topic.name, reason)
         self.lag = Gauge(
             "spanloom_sink_lag_messages",
             "Messages in the log that are not in the tables",

@@ -87,6 +87,7 @@ def test_spans_become_panes_and_traces_that_can_be_read_and_are_counted(batch: l
         metrics.read(0, found)
     for report in reports:
         metrics.emitted(report, NOW_MS * 1_000_000)
+    metrics.settled(reports)
     assert reports[-1].point is not None
 
 

@@ -45,6 +45,18 @@ def test_a_commit_that_succeeds_now_and_then_is_well():
     assert verdict(looks) is None
 
 
+def test_commits_that_move_are_well_though_every_look_finds_something_newer_declared():
+    """A worker that catches up declares with every poll: at hardly any look is nothing left to commit."""
+    looks = [(t, Vital(t, 1000, t, unsaved=("point", t), committed=("point", t - 5))) for t in range(0, 300, 10)]
+    assert verdict(looks) is None
+
+
+def test_commits_that_stand_still_are_a_stall_though_one_was_made_before():
+    looks = [(t, Vital(t, 1000, t, ("point", t), committed=("point", min(t, 20)))) for t in range(0, 100, 10)]
+    assert "committed" in (verdict(looks) or "")
+    assert verdict(looks[:8]) is None
+
+
 def test_a_partition_that_was_taken_away_is_forgotten():
     standing = observe({}, {"p": Vital(5, 10, 1, None)}, 0)
     assert stalled(observe(standing, {}, 100), 100, LIMIT) is None

@@ -171,6 +171,21 @@ def test_what_was_refused_is_reported_though_nothing_else_is_sent() -> None:
     assert sender.dropped() == {"queue_full": 36}
 
 
+def test_drops_are_told_in_the_partition_that_counts_them_though_another_has_heard_of_them() -> None:
+    broker, settings = Broker([]), ProducerSettings(buffer_bytes=65536)
+    buffer = Buffer(settings.buffer_bytes)
+    sender = Sender(buffer, settings, epoch=9, connect=lambda _: broker)  # type: ignore[arg-type, return-value]
+    Thread(target=sender.run, daemon=True).start()
+    sender.flush(5)  # the hello
+    elsewhere = [number for number in range(50) if partition(f"{number + 1:032x}", broker.partitions) != 9 % 4]
+    buffer.put(ended(elsewhere[0]), 70_000)  # more than there is room for
+    buffer.put(ended(elsewhere[0]), 500)
+    sender.flush(5)
+    told = [said["dropped"] for at, said in broker.log if at == 9 % 4]
+    sender.shutdown(5)
+    assert told[-1] == [{"reason": "queue_full", "spans": 1}]
+
+
 def test_without_a_broker_all_is_dropped_as_unreachable() -> None:
     sender = run(Broker([], partitions=0), [ended(number) for number in range(30)], patience=0.05)
     assert sender.dropped() == {"unreachable": 30}

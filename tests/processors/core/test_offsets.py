@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spanloom_processors.core.offsets import SafePoint, decode, encode
+from spanloom_processors.core.drops import METADATA_BYTES
+from spanloom_processors.core.offsets import SafePoint, decode, drops, encode
 
 
 @given(
@@ -16,10 +17,26 @@ def test_a_safe_point_survives_the_commit(offset, frontier, log_clock, topic_id)
     point = SafePoint(offset, frontier, log_clock, topic_id)
     assert decode(offset, encode(point)) == point
     assert len(encode(point)) < 4096
+    for said in ("", "abc:7,d-_:8"):
+        assert decode(offset, encode(point, said)) == point
+        assert drops(encode(point, said)) == said
+    assert len(encode(point, "x" * METADATA_BYTES)) < 4096
 
 
 @pytest.mark.parametrize(
-    "metadata", [None, "", "1", "2 1 1 topic", "1 x 1 topic", "1 1 1.5 topic", "1 1 1 to pic", "\x00", "1 1 1 "]
+    "metadata",
+    [
+        None,
+        "",
+        "1",
+        "2 1 1 topic",
+        "1 x 1 topic",
+        "1 1 1.5 topic",
+        "1 1 1 to pic",
+        "1 1 1 t drops=a:1 x",
+        "\x00",
+        "1 1 1 ",
+    ],
 )
 def test_metadata_of_another_hand_is_no_metadata(metadata):
     assert decode(7, metadata) is None

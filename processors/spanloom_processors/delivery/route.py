@@ -84,6 +84,10 @@ class Route:
             self._bound(line)
             line.wake.set()
 
+    def read_to(self, position: int) -> None:
+        """Nothing before `position` is to come: what was no alert there needs no delivery."""
+        self._next = max(self._next, position)
+
     def safe_offset(self) -> int:
         """The first offset of llm.alerts that has not been delivered: what may be committed."""
         return min(self._open, default=self._next)

@@ -47,19 +47,10 @@ class Notifying:
             self._task.cancel()
         self._task = None
 
-    def take(self, poll: Poll) -> list[Dead]:
-        """Take a poll of llm.alerts to be delivered; returns what cannot be read. May raise RegistryError, with
-        nothing taken.
-        """
-        alerts, dead = self.readable(poll)
-        for offset, alert in alerts:
-            self._route.deliver(alert, offset)
-        return dead
-
     def readable(self, poll: Poll) -> tuple[list[tuple[int, Alert]], list[Dead]]:
         """The alerts of a poll with their offsets, and what cannot be read. May raise RegistryError."""
         alerts, dead = [], []
-        for offset, log_time, value in poll.messages:
+        for offset, log_time, value in poll.unfolded:
             if not value:  # a tombstone
                 continue
             try:
@@ -67,6 +58,12 @@ class Notifying:
             except CodecError as error:
                 dead.append(Dead(offset, log_time, error.reason, str(error), value))
         return alerts, dead
+
+    def take(self, alerts: Iterable[tuple[int, Alert]], position: int) -> None:
+        """Take the alerts of a poll that ends before `position`, to be delivered; its dead letters must be stored."""
+        for offset, alert in alerts:
+            self._route.deliver(alert, offset)
+        self._route.read_to(position)
 
     def point(self) -> Point:
         """What may be committed of llm.alerts."""

@@ -125,11 +125,12 @@ class Worker:
             reach("alerts.after_record")
 
     async def take_alerts(self, poll: Poll) -> None:
-        """Hand a poll of llm.alerts to the notifier; the commit follows when they are delivered."""
+        """Hand a poll of llm.alerts to the notifier, its dead letters stored; the commit follows the deliveries."""
         assignment = self._assignments
-        await self._ask(lambda: self.notifying.readable(poll))  # ids are known then: `take` asks nobody
+        alerts, dead = await self._ask(lambda: self.notifying.readable(poll))
+        await self._bury(poll, [*dead_letters.packed(poll), *dead])
         if assignment == self._assignments:
-            await self._bury(poll, [*dead_letters.packed(poll), *self.notifying.take(poll)])
+            self.notifying.take(alerts, poll.position)
 
     async def _read(self, schema: str, poll: Poll, derive: Callable[[Decoded], T]) -> list[tuple[Decoded, T]]:
         """Decode a poll and derive from it; dead letters are stored before this returns, so before any commit."""

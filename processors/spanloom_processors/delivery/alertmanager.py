@@ -5,11 +5,12 @@ A firing alert ends some time after it was last said, so it is said every minute
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from spanloom_processors.core.alerts.records import Alert
-from spanloom_processors.delivery.post import post
+from spanloom_processors.delivery.post import Refusal, Refused, post
 from spanloom_processors.delivery.rendering import annotations, labels, moment
 
 RESEND_MS = 60_000
@@ -22,18 +23,37 @@ BATCH = 256
 
 
 class Alertmanager:
-    """One Alertmanager; every replica of a cluster is a target of its own."""
+    """One Alertmanager; every replica of a cluster is a target of its own. `setting`: where its address came from."""
 
     resends = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, setting: str = "SPANLOOM_ALERTMANAGER_URL") -> None:
         self.name = "alertmanager"
+        self.setting = setting
         self._url = url.rstrip("/") + "/api/v2/alerts"
+        parts = urlsplit(url)
+        # An address that is no more than a host has nothing that an answer could give away.
+        self._bare = not (parts.username or parts.password or parts.query or parts.path.strip("/"))
 
-    async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> None:
-        """Say the state of these alerts; raises Retry or Refused."""
+    async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> list[Refusal]:
+        """Say the state of these alerts; returns those that were refused, each by itself. Raises Retry."""
+        refused: list[Refusal] = []
         for at in range(0, len(alerts), BATCH):
-            await post(session, self.name, self._url, [payload(alert, now_ms) for alert in alerts[at : at + BATCH]])
+            refused += await self._say(session, alerts[at : at + BATCH], now_ms)
+        return refused
+
+    async def _say(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> list[Refusal]:
+        """Say these alerts; where they are refused together, say each half: one bad alert, or too many at once, keep
+        none of the others from being told.
+        """
+        try:
+            await post(session, self.name, self._url, [payload(alert, now_ms) for alert in alerts])
+            return []
+        except Refused as error:
+            if len(alerts) == 1:
+                return [Refusal(alerts[0], error.told() if self._bare else str(error))]
+        half = len(alerts) // 2
+        return [*await self._say(session, alerts[:half], now_ms), *await self._say(session, alerts[half:], now_ms)]
 
 
 def payload(alert: Alert, now_ms: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 
 from spanloom_processors.core.alerts.records import Alert
-from spanloom_processors.delivery.post import Refused, encode, post
+from spanloom_processors.delivery.post import Refusal, Refused, encode, post
 from spanloom_processors.delivery.rendering import annotations, labels, moment
 
 URL = "https://events.pagerduty.com/v2/enqueue"
@@ -19,6 +19,7 @@ class PagerDuty:
     """A service of PagerDuty, named by its routing key (integration key, 32 characters)."""
 
     resends = False
+    setting = "SPANLOOM_PAGERDUTY_ROUTING_KEY, SPANLOOM_PAGERDUTY_URL"
 
     def __init__(self, routing_key: str, url: str = URL) -> None:
         if len(routing_key) != 32:
@@ -27,13 +28,15 @@ class PagerDuty:
         self._key = routing_key
         self._url = url
 
-    async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> None:
-        """Send one event an alert; raises Retry or Refused."""
+    async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> list[Refusal]:
+        """Send one event an alert; returns those that were refused. Raises Retry."""
+        refused: list[Refusal] = []
         for alert in alerts:
             try:
                 await post(session, self.name, self._url, event(alert, self._key))
             except Refused as error:
-                raise Refused(str(error).replace(self._key, "***")) from None
+                refused.append(Refusal(alert, error.told(self._key)))
+        return refused
 
 
 def event(alert: Alert, routing_key: str) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from spanloom_schemas.fault import reach
 from spanloom_processors.core.alerts.records import Alert, alert_key, is_older
 from spanloom_processors.delivery.alertmanager import RESEND_MS, RESOLVED_MS, Alertmanager
 from spanloom_processors.delivery.pagerduty import URL, PagerDuty
-from spanloom_processors.delivery.post import Refused, Retry
+from spanloom_processors.delivery.post import Refusal, Retry
+from spanloom_processors.delivery.streak import Streak
 from spanloom_processors.delivery.webhook import Webhook
 
 log = logging.getLogger(__name__)
@@ -27,13 +28,17 @@ OWED = 10_000
 
 
 class Target(Protocol):
-    """Someone who takes alerts: `resends` says that it wants to hear a state again and again, not each change once."""
+    """Someone who takes alerts: `resends` says that it wants to hear a state again and again, not each change once.
+
+    `setting`: the environment variable to look at when it does not take them.
+    """
 
     name: str
+    setting: str
     resends: bool
 
-    async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> None:
-        """Send; raise Retry or Refused."""
+    async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> list[Refusal]:
+        """Send; returns those that it will never take. Raise Retry."""
 
 
 class Route:
@@ -78,6 +83,10 @@ class Route:
             line.owed[offset] = alert
             self._bound(line)
             line.wake.set()
+
+    def read_to(self, position: int) -> None:
+        """Nothing before `position` is to come: what was no alert there needs no delivery."""
+        self._next = max(self._next, position)
 
     def safe_offset(self) -> int:
         """The first offset of llm.alerts that has not been delivered: what may be committed."""
@@ -124,20 +133,21 @@ class Route:
         self, line: "_Line", session: aiohttp.ClientSession, offsets: list[int], alerts: list[Alert], now: int
     ) -> None:
         name = line.target.name
-        try:
-            if alerts:
-                await line.target.send(session, alerts, now)
-                reach("alerts.after_delivery")
-        except Retry:
-            self.counts[name, "retried"] += 1
-            raise
-        except Refused as error:
-            log.error("alert refused: %s", error)
-            self.counts[name, "refused"] += len(offsets)
-        else:
-            self.counts[name, "taken"] += len(offsets)
+        refused: list[Refusal] = []
+        if alerts:
+            try:
+                refused = await line.target.send(session, alerts, now)
+            except Retry as error:
+                self.counts[name, "retried"] += 1
+                line.streak.failed(error, asyncio.get_running_loop().time())
+                raise
+            reach("alerts.after_delivery")
+            line.streak.over()
+            line.refuse(refused)
+        lost = {alert["identity"] for alert, _ in refused}
         for offset in offsets:
-            line.owed.pop(offset, None)
+            if (alert := line.owed.pop(offset, None)) is not None:  # else it was dropped meanwhile, and counted so
+                self.counts[name, "refused" if alert["identity"] in lost else "taken"] += 1
             self._open.pop(offset, None)
 
     def _stand(self, alert: Alert) -> None:
@@ -168,12 +178,21 @@ class _Line:
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.streak = Streak(target.name, target.setting)
         self.owed: dict[int, Alert] = {}
         self.wake = asyncio.Event()
+        self._refused: set[tuple[str, str]] = set()
         self._next = 0.0  # by the event loop's clock: nobody sets that one
 
     def said(self) -> None:
         self._next = asyncio.get_running_loop().time() + RESEND_MS / 1000
+
+    def refuse(self, refused: Sequence[Refusal]) -> None:
+        """Log what the target will never take: once, though a target that hears states again refuses them again."""
+        for alert, why in refused:
+            if (alert["identity"], alert["state"]) not in self._refused:
+                log.error("alert refused: %s; not told there: %s", why, alert["summary"])
+        self._refused = {(alert["identity"], alert["state"]) for alert, _ in refused}
 
     async def due(self) -> None:
         """Wait until there is something to send: a change or, for a target that wants it, the next resend."""
@@ -197,7 +216,9 @@ def default_route(
         if url and not url.startswith(("http://", "https://")):
             raise ValueError(f"SPANLOOM_{name}_URL must begin with http:// or https://")
     if urls:
-        return Route([Alertmanager(url) for url in urls])
+        several = [f"SPANLOOM_ALERTMANAGER_URL, {n} of {len(urls)}" for n in range(1, len(urls) + 1)]
+        settings = several if len(urls) > 1 else ["SPANLOOM_ALERTMANAGER_URL"]
+        return Route([Alertmanager(*each) for each in zip(urls, settings, strict=True)])
     if pagerduty_routing_key:
         return Route([PagerDuty(pagerduty_routing_key, pagerduty_url)])
     return Route([Webhook(webhook_url)] if webhook_url else [])

@@ -6,25 +6,31 @@ from typing import Any
 import aiohttp
 
 from spanloom_processors.core.alerts.records import Alert
-from spanloom_processors.delivery.post import post
+from spanloom_processors.delivery.post import Refusal, Refused, post
 from spanloom_processors.delivery.rendering import annotations, labels, moment
 
 NEVER = "0001-01-01T00:00:00Z"
 
 
 class Webhook:
-    """A URL that takes alerts."""
+    """A URL that takes alerts. What it answers is never logged: it may repeat the URL, which is a secret."""
 
     resends = False
+    setting = "SPANLOOM_WEBHOOK_URL"
 
     def __init__(self, url: str) -> None:
         self.name = "webhook"
         self._url = url
 
-    async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> None:
-        """Send one message an alert; raises Retry or Refused."""
+    async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> list[Refusal]:
+        """Send one message an alert; returns those that were refused. Raises Retry."""
+        refused: list[Refusal] = []
         for alert in alerts:
-            await post(session, self.name, self._url, message(alert))
+            try:
+                await post(session, self.name, self._url, message(alert))
+            except Refused as error:
+                refused.append(Refusal(alert, str(error)))
+        return refused
 
 
 def message(alert: Alert) -> dict[str, Any]:

@@ -25,8 +25,8 @@ _SEVERAL = """
 SELECT trace_id FROM traces
 WHERE {condition} GROUP BY trace_id HAVING uniqExact(topic_id, partition, first_offset) > 1
 """
-_LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND trace_id IN {ids:Array(String)}"
 _EVER = "trace_id IN {ids:Array(String)}"
+_SINCE = f"log_clock >= fromUnixTimestamp64Milli({{since:Int64}}) AND {_EVER}"
 _SEGMENTS = """
 SELECT trace_id, topic_id, partition, first_offset, revision, log_clock, log_time, spans, start, end
 FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
@@ -60,8 +60,10 @@ class Database(Protocol):
         has: `offset`, `position`.
         """
 
-    def several(self, ids: Sequence[str], *, lately: bool) -> pl.DataFrame:
-        """Those of the traces (`trace_id`) that stand in several segments; `lately`: told within the last hour."""
+    def several(self, ids: Sequence[str], since: int | None = None) -> pl.DataFrame:
+        """Those of the traces (`trace_id`) that stand in several segments; `since`: told when the log clock of their
+        source partition was this (epoch ms) or later.
+        """
 
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
         """The segments of traces: their keys, `revision`, `log_clock`, `log_time`, how many `spans` they hold, and from
@@ -96,9 +98,11 @@ class ClickHouse(Store):
         found = self.query(_EXISTING, **where, since=since, until=until)
         return found.cast({"offset": pl.Int64, "position": pl.UInt32}) if found.height else found
 
-    def several(self, ids: Sequence[str], *, lately: bool) -> pl.DataFrame:
+    def several(self, ids: Sequence[str], since: int | None = None) -> pl.DataFrame:
         """As `Database` says."""
-        return self.query(_SEVERAL.replace("{condition}", _LATELY if lately else _EVER), ids=list(ids))
+        if since is None:
+            return self.query(_SEVERAL.replace("{condition}", _EVER), ids=list(ids))
+        return self.query(_SEVERAL.replace("{condition}", _SINCE), ids=list(ids), since=since)
 
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
         """As `Database` says."""

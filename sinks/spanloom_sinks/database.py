@@ -79,6 +79,12 @@ class Database(Protocol):
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """Compute windows of a roll-up again from what the other tables hold now."""
 
+    def unfolded(self) -> list[datetime]:
+        """Days of log time whose late spans are to be folded before `spans` loses them, the first one first."""
+
+    def fold_late(self, day: datetime) -> None:
+        """Sum up the late spans of a day (of log time) by minutes, which from then on are taken from there."""
+
     def told_until(self) -> datetime:
         """The log time of the newest row of `traces`; the epoch where there is none."""
 
@@ -122,6 +128,15 @@ class ClickHouse(Store):
         # Of two sums of traces that overlap, the one that began later has seen more.
         version = {"version": self.query(trace_hours_sql.NOW).item()} if table == "traces_1h" else {}
         self.command(statement, **version)
+
+    def unfolded(self) -> list[datetime]:
+        """As `Database` says."""
+        return [datetime.fromtimestamp(day, UTC) for (day,) in self.query(rollup_sql.UNFOLDED).iter_rows()]
+
+    def fold_late(self, day: datetime) -> None:
+        """As `Database` says."""
+        self.command(rollup_sql.fold(day))
+        self.insert("late_1m_folded", pl.DataFrame({"day": [day.date()]}))
 
     def told_until(self) -> datetime:
         """As `Database` says."""

@@ -158,6 +158,14 @@ class MemoryDatabase:
                 counted.update({key: 1, (*key, "spans"): row["spans"]})
         return counted
 
+    def unfolded(self) -> list[datetime]:
+        """As `Database` says: no days, for nothing expires here."""
+        return []
+
+    def fold_late(self, day: datetime) -> None:
+        """As `Database` says; it is not called, for nothing expires here."""
+        raise NotImplementedError
+
     def told_until(self) -> datetime:
         """As `Database` says."""
         newest = max((row["log_time"] for row in self.rows.get("traces", ())), default=0)

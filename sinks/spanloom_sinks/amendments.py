@@ -16,6 +16,7 @@ from spanloom_sinks.database import Database
 from spanloom_sinks.lane import Lane
 from spanloom_sinks.metrics import Metrics
 from spanloom_sinks.rows import traces
+from spanloom_sinks.rows.spans import FUTURE_MS
 
 SPANS = "llm.spans"
 TURN_SECONDS = 1.0
@@ -23,6 +24,9 @@ _IDS_BYTES = 64 << 10
 """Of trace ids in one query: ClickHouse takes 128 KiB in a field of a form, which is how so many are sent."""
 SPANS_AT_ONCE = 100_000
 """Spans summed up in one go. A trace of more stays in its segments, each of them true, and is counted."""
+
+LOOK_BACK_MS = 3_600_000
+"""How far back, by the log clock of their source, other segments of every trace are looked for."""
 
 _LASTED = pl.Schema({name: pl.Datetime("ns", "UTC") for name in ("start", "end")})
 
@@ -51,7 +55,7 @@ class Amendments:
 
     def note(self, lane: Lane, first: int, segments: pl.DataFrame) -> None:
         """Note a block of rows of `traces` that was written; `first` is its first offset in llm.traces."""
-        self._noted.append((lane, first, segments.select("trace_id", "reason", "topic_id", "partition")))
+        self._noted.append((lane, first, segments.select("trace_id", "topic_id", "partition", "log_clock", _joins())))
 
     def hold(self, lane: Lane) -> int | None:
         """The first offset of `lane` that is still needed here; None: nothing is."""
@@ -80,10 +84,11 @@ class Amendments:
 
     def _several(self, lane: Lane, first: int, segments: pl.DataFrame) -> list[_Waiting]:
         """What of a noted block must be summed up again."""
-        # Among those told in the last hour any, among older ones those that a partial one joins.
+        # By their own log clock: in a backlog other partitions may be hours ahead, and rows are told whenever it suits.
+        since = segments.select(pl.col("log_clock").dt.epoch("ms").min() - LOOK_BACK_MS).item()
         found = [
-            self._ask(segments["trace_id"], lately=True),
-            self._ask(segments.filter(pl.col("reason") != "")["trace_id"], lately=False),
+            self._ask(segments["trace_id"], since),
+            self._ask(segments.filter("joins")["trace_id"]),
         ]
         several = segments.join(pl.concat(found).unique(), on="trace_id", how="semi")
         here = several.filter(pl.col("topic_id") == self._consumer.topic_id(SPANS))
@@ -101,8 +106,8 @@ class Amendments:
         gone = several.join(here, on="trace_id", how="anti")["trace_id"].unique()
         return [*waiting, _Waiting(lane, first, gone, 0, 0)] if gone.len() else waiting
 
-    def _ask(self, ids: pl.Series, *, lately: bool) -> pl.DataFrame:
-        found = [self._store.several(part, lately=lately) for part in _parts(ids)]
+    def _ask(self, ids: pl.Series, since: int | None = None) -> pl.DataFrame:
+        found = [self._store.several(part, since) for part in _parts(ids)]
         return pl.concat([pl.DataFrame(schema={"trace_id": pl.String}), *(each for each in found if each.width)])
 
     def _amend(self, ids: pl.Series) -> pl.DataFrame:
@@ -134,6 +139,18 @@ class Amendments:
         self._store.insert("traces", rows)
         self._metrics.amended.inc(segments["trace_id"].n_unique())
         return rows.select(*_LASTED)
+
+
+def _joins() -> pl.Expr:
+    """Whether a segment may join one that was told before the look back: all others began after it.
+
+    A late span's segment is partial. A whole one that was sent again, or the root of a run of hours, began before what
+    that segment held had come; unless its client's clock is ahead.
+    """
+    start, end = (pl.col(name).dt.epoch("ms") for name in ("start", "end"))
+    clock = pl.col("log_clock").dt.epoch("ms")
+    early = start < clock - LOOK_BACK_MS + FUTURE_MS
+    return ((pl.col("reason") != "") | early | (end > clock + FUTURE_MS)).alias("joins")
 
 
 def _parts(ids: pl.Series) -> list[list[str]]:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -144,6 +145,15 @@ class Consumer:
             **{partition: lane.offset for partition, lane in lanes.items() if lane is not None},
             **{found.partition: max(0, found.offset) for found in committed},
         }
+
+    def stored_until(self, topic: str, moment: datetime) -> bool:
+        """Whether all that the partitions of a topic got before a moment is in the tables."""
+        numbers = self._consumer.list_topics(topic, timeout=_WAIT).topics[topic].partitions
+        asked = [TopicPartition(topic, number, int(moment.timestamp() * 1000)) for number in numbers]
+        found = self._consumer.offsets_for_times(asked, timeout=_WAIT)
+        ends = {each.partition: each.offset if each.offset >= 0 else self.end(topic, each.partition) for each in found}
+        stored = self.progress(topic, ends)
+        return all(stored[number] >= end for number, end in ends.items())
 
     def end(self, topic: str, partition: int) -> int:
         """The offset that the next message of a partition will get."""

@@ -25,8 +25,8 @@ _SEVERAL = """
 SELECT trace_id FROM traces
 WHERE {condition} GROUP BY trace_id HAVING uniqExact(topic_id, partition, first_offset) > 1
 """
-_LATELY = "log_time >= (SELECT max(log_time) FROM traces) - INTERVAL 1 HOUR AND trace_id IN {ids:Array(String)}"
 _EVER = "trace_id IN {ids:Array(String)}"
+_SINCE = f"log_clock >= fromUnixTimestamp64Milli({{since:Int64}}) AND {_EVER}"
 _SEGMENTS = """
 SELECT trace_id, topic_id, partition, first_offset, revision, log_clock, log_time, spans, start, end
 FROM traces FINAL WHERE trace_id IN {ids:Array(String)}
@@ -60,8 +60,10 @@ class Database(Protocol):
         has: `offset`, `position`.
         """
 
-    def several(self, ids: Sequence[str], *, lately: bool) -> pl.DataFrame:
-        """Those of the traces (`trace_id`) that stand in several segments; `lately`: told within the last hour."""
+    def several(self, ids: Sequence[str], since: int | None = None) -> pl.DataFrame:
+        """Those of the traces (`trace_id`) that stand in several segments; `since`: told when the log clock of their
+        source partition was this (epoch ms) or later.
+        """
 
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
         """The segments of traces: their keys, `revision`, `log_clock`, `log_time`, how many `spans` they hold, and from
@@ -76,6 +78,12 @@ class Database(Protocol):
 
     def sum_up(self, table: RollUp, windows: Iterable[datetime]) -> None:
         """Compute windows of a roll-up again from what the other tables hold now."""
+
+    def unfolded(self) -> list[datetime]:
+        """Days of log time whose late spans are to be folded before `spans` loses them, the first one first."""
+
+    def fold_late(self, day: datetime) -> None:
+        """Sum up the late spans of a day (of log time) by minutes, which from then on are taken from there."""
 
     def told_until(self) -> datetime:
         """The log time of the newest row of `traces`; the epoch where there is none."""
@@ -96,9 +104,11 @@ class ClickHouse(Store):
         found = self.query(_EXISTING, **where, since=since, until=until)
         return found.cast({"offset": pl.Int64, "position": pl.UInt32}) if found.height else found
 
-    def several(self, ids: Sequence[str], *, lately: bool) -> pl.DataFrame:
+    def several(self, ids: Sequence[str], since: int | None = None) -> pl.DataFrame:
         """As `Database` says."""
-        return self.query(_SEVERAL.replace("{condition}", _LATELY if lately else _EVER), ids=list(ids))
+        if since is None:
+            return self.query(_SEVERAL.replace("{condition}", _EVER), ids=list(ids))
+        return self.query(_SEVERAL.replace("{condition}", _SINCE), ids=list(ids), since=since)
 
     def segments(self, ids: Sequence[str]) -> pl.DataFrame:
         """As `Database` says."""
@@ -118,6 +128,15 @@ class ClickHouse(Store):
         # Of two sums of traces that overlap, the one that began later has seen more.
         version = {"version": self.query(trace_hours_sql.NOW).item()} if table == "traces_1h" else {}
         self.command(statement, **version)
+
+    def unfolded(self) -> list[datetime]:
+        """As `Database` says."""
+        return [datetime.fromtimestamp(day, UTC) for (day,) in self.query(rollup_sql.UNFOLDED).iter_rows()]
+
+    def fold_late(self, day: datetime) -> None:
+        """As `Database` says."""
+        self.command(rollup_sql.fold(day))
+        self.insert("late_1m_folded", pl.DataFrame({"day": [day.date()]}))
 
     def told_until(self) -> datetime:
         """As `Database` says."""

@@ -38,8 +38,21 @@ _LIST_OF_SPAN = {
 }
 
 
+# Days (of log time) whose late spans are folded before their raw rows expire: all up to this one.
+_FOLDED = "(SELECT max(day) FROM late_1m_folded)"
+# Days to be folded: a day before the first row of them may expire, and not while they last.
+UNFOLDED = f"""
+WITH (SELECT toUInt32OrZero(extract(engine_full, 'toIntervalDay\\((\\d+)\\)')) FROM system.tables
+      WHERE database = currentDatabase() AND name = 'spans') AS days
+SELECT DISTINCT toUnixTimestamp(toDateTime(toDate(log_time), 'UTC')) AS day FROM spans
+WHERE toDate(log_time) > {_FOLDED}
+  AND now() >= toDateTime(toDate(log_time), 'UTC') + greatest(days - 1, 1) * 86400 + 600
+ORDER BY day
+"""
+
+
 def minutes(starts: Iterable[datetime]) -> str:
-    """The statement that sums up these minutes: their panes, and the late spans of them that `spans` holds.
+    """The statement that sums up these minutes: their panes, and the late spans of them, folded or in `spans`.
 
     Of a partition's pane the highest revision holds, whole; of a span its one true copy.
     """
@@ -51,19 +64,43 @@ def minutes(starts: Iterable[datetime]) -> str:
           AND (p.start, p.topic_id, p.partition, p.revision) IN (
               SELECT start, topic_id, partition, max(revision) FROM panes
               WHERE toStartOfMinute(start) {window} AND late_offset < 0 GROUP BY start, topic_id, partition)"""
-    late = f"""
-        SELECT toStartOfMinute(s.end) AS at, {_columns("s", KEY)},
-            {", ".join(f"toInt64(ifNull({SUM_OF_SPAN.get(name, f's.{name}')}, 0)) AS {name}" for name in SUMS)},
-            {", ".join(f"{_LIST_OF_SPAN[name]} AS {name}" for name in _LISTS)}
-        FROM spans AS s FINAL
-        WHERE toStartOfMinute(s.end) {window} AND s.timeliness != 'on_time'"""
+    late = _late(f"toStartOfMinute(s.end) {window} AND {_LOGGED} > {_FOLDED}")
+    folded = f"""
+        SELECT l.start AS at, {_columns("l", KEY + SUMS + _LISTS)}
+        FROM late_1m AS l FINAL WHERE l.start {window} AND l.day <= {_FOLDED}"""
     revisions = f"""
         SELECT toStartOfMinute(start) AS at, sum(revision) AS revision
         FROM (
             SELECT start, max(revision) AS revision FROM panes
             WHERE toStartOfMinute(start) {window} AND late_offset < 0 GROUP BY start, topic_id, partition)
         GROUP BY at"""
-    return _insert("panes_1m", window, f"{panes} UNION ALL {late}", revisions)
+    return _insert("panes_1m", window, f"{panes} UNION ALL {late} UNION ALL {folded}", revisions)
+
+
+def fold(day: datetime) -> str:
+    """The statement that sums up the late spans of a day of log time by minutes, each span once."""
+    of_day = f"toDate('{day:%Y-%m-%d}')"
+    # By the sorting key, so that FINAL sees all copies of these spans, of whatever day.
+    late = _late(f"""{_LOGGED} = {of_day} AND (toStartOfMinute(s.end), s.trace_id) IN (
+            SELECT toStartOfMinute(end), trace_id FROM spans
+            WHERE toDate(log_time) = {of_day} AND timeliness != 'on_time')""")
+    keys = ", ".join(f"t.{name}" for name in KEY)
+    return f"""
+        INSERT INTO late_1m ({", ".join(("start", *KEY, "day", *SUMS, *_LISTS))})
+        SELECT t.at, {keys}, {of_day}, {_MERGED} FROM ({late}) AS t GROUP BY t.at, {keys}"""
+
+
+# Not `log_time` as it is: parts must not be left out by their day, for they may hold a span's true copy.
+_LOGGED = "identity(toDate(s.log_time))"
+
+
+def _late(where: str) -> str:
+    return f"""
+        SELECT toStartOfMinute(s.end) AS at, {_columns("s", KEY)},
+            {", ".join(f"toInt64(ifNull({SUM_OF_SPAN.get(name, f's.{name}')}, 0)) AS {name}" for name in SUMS)},
+            {", ".join(f"{_LIST_OF_SPAN[name]} AS {name}" for name in _LISTS)}
+        FROM spans AS s FINAL
+        WHERE s.timeliness != 'on_time' AND {where}"""
 
 
 def hours(starts: Iterable[datetime]) -> str:
@@ -82,19 +119,13 @@ def hours(starts: Iterable[datetime]) -> str:
 def _insert(table: str, window: str, rows: str, revisions: str) -> str:
     """Sums of `rows` by window (`at`) and key; a key in the table that `rows` have no more becomes a row of zeros."""
     keys = ", ".join(f"t.{name}" for name in KEY)
-    sums = ", ".join(f"sum(t.{name})" for name in SUMS)
     gone = f"""
         SELECT g.start AS at, {_columns("g", KEY)}, {", ".join(f"toInt64(0) AS {name}" for name in SUMS)},
             {", ".join(f"arrayResize(g.{name}, 0) AS {name}" for name in _LISTS)}
         FROM {table} AS g WHERE g.start {window}"""
     return f"""
         INSERT INTO {table} ({_COLUMNS})
-        SELECT t.at, {keys}, any(r.revision), {sums},
-            {", ".join(_zipped(f"sumMap(t.{name}.index, t.{name}.count)", 2) for name in _SKETCHES)},
-            sumForEach(t.latency_le),
-            {_zipped("sumMap(t.scores.name::Array(String), t.scores.count, t.scores.sum)", 3)},
-            {_zipped("sumMap(t.block_reasons.reason::Array(String), t.block_reasons.count)", 2)},
-            {_worst("groupArrayArray(t.worst)")}
+        SELECT t.at, {keys}, any(r.revision), {_MERGED}
         FROM ({rows} UNION ALL {gone}) AS t LEFT JOIN ({revisions}) AS r ON r.at = t.at
         GROUP BY t.at, {keys}"""
 
@@ -107,6 +138,14 @@ def _worst(merged: str) -> str:
     ranked = f"arraySort(x -> (-x.value, x.span_id, x.trace_id), arrayFilter(x -> x.why = why, {merged}))"
     reasons = f"arraySort(arrayDistinct(({merged}).why))"
     return f"arrayFlatten(arrayMap(why -> arraySlice({ranked}, 1, {WORST_KEPT}), {reasons}))"
+
+
+_MERGED = f"""{", ".join(f"sum(t.{name})" for name in SUMS)},
+            {", ".join(_zipped(f"sumMap(t.{name}.index, t.{name}.count)", 2) for name in _SKETCHES)},
+            sumForEach(t.latency_le),
+            {_zipped("sumMap(t.scores.name::Array(String), t.scores.count, t.scores.sum)", 3)},
+            {_zipped("sumMap(t.block_reasons.reason::Array(String), t.block_reasons.count)", 2)},
+            {_worst("groupArrayArray(t.worst)")}"""
 
 
 def _columns(alias: str, names: tuple[str, ...]) -> str:

@@ -2,11 +2,12 @@
 
 A materialized view would count a pane again each time it grows. So a minute that a block touched is recomputed whole, a
 moment later, once `spans` has all that its panes count: what came late is taken from there. The commit of llm.panes
-waits until its hours are recomputed too, so a crash only makes it happen again.
+waits until its hours are recomputed too, so a crash only makes it happen again. Before raw spans expire, late
+ones are folded by minutes (`late_1m`), so that a minute can be recomputed as long as its panes are there.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from spanloom_sinks.lane import Lane
 
 MINUTE_SECONDS = 2.0
 HOUR_SECONDS = 30.0
+FOLD_SECONDS = 600.0
 SPANS, PANES = "llm.spans", "llm.panes"
 _AT_ONCE = 2_000  # windows a statement
 _A_TURN = 4_000  # spans of ten thousand different days must not keep the others waiting
@@ -28,7 +30,7 @@ class Rollups:
 
     def __init__(self, store: Database, consumer: Consumer) -> None:
         self._store, self._consumer = store, consumer
-        self._minute_at = self._hour_at = 0.0
+        self._minute_at = self._hour_at = self._fold_at = 0.0
         self.clear()
 
     def clear(self) -> None:
@@ -53,6 +55,9 @@ class Rollups:
         if now - self._minute_at < MINUTE_SECONDS:
             return
         self._minute_at = now
+        if now - self._fold_at >= FOLD_SECONDS:
+            self._fold_at = now
+            self._fold()
         for minutes in _turns(self._minutes):
             self._sum_up_minutes(self._settled(minutes))
         if now - self._hour_at >= HOUR_SECONDS:
@@ -61,6 +66,13 @@ class Rollups:
                 self._store.sum_up("panes_1h", hours)
                 for hour in hours:
                     del self._hours[hour]
+
+    def _fold(self) -> None:
+        """Fold late spans that are about to expire, a day of log time after the other, once `spans` has all of it."""
+        for day in self._store.unfolded():
+            if not self._consumer.stored_until(SPANS, day + timedelta(days=1)):
+                return
+            self._store.fold_late(day)
 
     def _settled(self, minutes: list[datetime]) -> list[datetime]:
         """Those minutes of whose panes every span is in `spans`, or never will be: its topic is no more.

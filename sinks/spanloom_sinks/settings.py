@@ -17,6 +17,7 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_traces_days: Days = 90
     keep_traces_1h_days: Days = 400
     keep_panes_days: Days = 90
+    keep_late_1m_days: Days = 90
     keep_panes_1m_days: Days = 400
     keep_panes_1h_days: Days = 4000
     keep_alerts_days: Days = 400

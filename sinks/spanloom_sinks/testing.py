@@ -92,13 +92,11 @@ class MemoryDatabase:
         ]
         return pl.DataFrame(found, schema={"offset": pl.Int64, "position": pl.UInt32}, orient="row")
 
-    def several(self, ids: Sequence[str], *, lately: bool) -> pl.DataFrame:
+    def several(self, ids: Sequence[str], since: int | None = None) -> pl.DataFrame:
         """As `Database` says."""
-        rows = self.rows.get("traces", [])
-        newest = max((row["log_time"] for row in rows), default=0)
         keys: dict[str, set[tuple[Any, ...]]] = {trace_id: set() for trace_id in ids}
-        for row in rows:
-            if row["trace_id"] in keys and not (lately and row["log_time"] < newest - _HOUR_MS):
+        for row in self.rows.get("traces", []):
+            if row["trace_id"] in keys and (since is None or row["log_clock"] >= since):
                 keys[row["trace_id"]].add((row["topic_id"], row["partition"], row["first_offset"]))
         found = [trace_id for trace_id, segments in keys.items() if len(segments) > 1]
         return pl.DataFrame({"trace_id": found}, schema={"trace_id": pl.String})
@@ -159,6 +157,14 @@ class MemoryDatabase:
                 key = tuple(row[name] for name in TRACE_KEY)
                 counted.update({key: 1, (*key, "spans"): row["spans"]})
         return counted
+
+    def unfolded(self) -> list[datetime]:
+        """As `Database` says: no days, for nothing expires here."""
+        return []
+
+    def fold_late(self, day: datetime) -> None:
+        """As `Database` says; it is not called, for nothing expires here."""
+        raise NotImplementedError
 
     def told_until(self) -> datetime:
         """As `Database` says."""

@@ -85,10 +85,26 @@ def a_full_disk_that_keeps_tokens_and_no_rows() -> Story:
     return Story(-5, 1, False, tuple(told))
 
 
+def a_trace_sent_twice_in_a_backlog_behind_another_partition() -> Story:
+    """A sink reads of one partition what was told hours later, and only then of the other a trace that came twice."""
+    told: list[Step] = [steps.Start("worker", 0), steps.Start("sink", 0)]
+    emitting = [*(steps.Read(0, which, 50) for _ in range(2) for which in range(5)), steps.Beat(0)]
+    for wait, message in (
+        (5_000, _send(0, 0, _span("a", 4_900, kind="request"))),
+        (600_000, steps.Send(0, None, 0)),
+        (3 * 3_600_000, _send(1, 1, _span("b", 11_404_900, kind="request"))),
+    ):
+        told += [steps.Pass(wait), message, *emitting, steps.Pass(40_000), *emitting]
+    for which in (6, 5):  # its partition of llm.traces
+        told += [steps.SinkRead(0, which, 50), steps.Pass(300), steps.SinkTurn(0)]
+    return Story(-6, 2, False, tuple(told))
+
+
 STORIES = (
     a_clock_that_steps_back_behind_the_safe_offset,
     a_partition_that_nobody_waited_for_any_longer,
     a_block_whose_token_was_forgotten,
     a_zombie_that_writes_an_old_record,
     a_full_disk_that_keeps_tokens_and_no_rows,
+    a_trace_sent_twice_in_a_backlog_behind_another_partition,
 )

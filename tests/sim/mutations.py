@@ -145,6 +145,16 @@ def _one_row_a_segment(patch: Patch) -> None:
     patch(amendments.Amendments, "turn", lambda self, now: self.clear() or [])
 
 
+def _newest_of_all(patch: Patch) -> None:
+    honest = amendments.Amendments._ask
+
+    def ask(self: amendments.Amendments, ids: pl.Series, since: int | None = None) -> pl.DataFrame:
+        newest = int(self._store.told_until().timestamp() * 1000)
+        return honest(self, ids, None if since is None else newest - amendments.LOOK_BACK_MS)
+
+    patch(amendments.Amendments, "_ask", ask)
+
+
 def _copies_in_traces(patch: Patch) -> None:
     patch(traces.traces, "_rows", _rows_with_copies)
 
@@ -258,6 +268,9 @@ MUTATIONS = {
     "5: new caps come without a new number": Mutation(_one_number, _about("revise", "expel", "keys", "second"), 23),
     "6: a cap is decided from memory": Mutation(_cap_from_memory, _about("kill", "keys"), 0),
     "a trace with two keys stays two": Mutation(_one_row_a_segment, _about("late"), 0),
+    "a trace's segments are looked for by the newest of all traces": Mutation(
+        _newest_of_all, told=by_hand.a_trace_sent_twice_in_a_backlog_behind_another_partition
+    ),
     "alerts: a restart forgets the records": Mutation(_without_records, _about("kill"), 0),
     "alerts: a restart forgets which late rows were told": Mutation(_without_late, seed=132),
     "alerts: a restart forgets the clock of llm.traces": Mutation(_trace_clock, seed=78),

@@ -48,17 +48,17 @@ NOW = 1_700_000_000_000
 def tell(store, amendments):
     """Say, as the processors do, that `frame` holds the spans of a segment."""
 
-    def told(frame: pl.DataFrame, offset: int, revision: int = 1) -> None:
+    def told(frame: pl.DataFrame, offset: int, revision: int = 1, clock: int = NOW, partition: int = 0) -> None:
         header = {
             "topic": "llm.spans",
             "topic_id": "topic-id",
-            "partition": 0,
+            "partition": partition,
             "revision": revision,
-            "log_clock": NOW,
+            "log_clock": clock,
             "sent": 0,
         }
         message = splice.encode("trace_batch", header, summarise(frame))
-        found = rows(splice.decode("trace_batch", [(offset, NOW, message)]), LANE.source)
+        found = rows(splice.decode("trace_batch", [(offset, clock, message)]), LANE.source)
         store.insert("traces", found)
         amendments.note(LANE, offset, found)
 
@@ -143,6 +143,51 @@ def test_a_trace_sent_twice_counts_once(store, fill, tell, amendments, derived, 
     tell(derived(again), 1)
     amendments.turn(now=100.0)
     assert [spans for spans, *_ in summary(store, trace_id)] == [2]
+
+
+HOUR = 3_600_000
+
+
+def test_in_a_backlog_a_trace_sent_twice_counts_once_though_another_partition_is_hours_ahead(
+    store, fill, tell, amendments, derived, traffic
+):
+    _, ahead, _ = one_trace(traffic)
+    tell(derived([ahead]), 0, clock=NOW + 5 * HOUR, partition=1)
+    trace_id, first, second = one_trace(traffic)
+    again = [(offset + 10, NOW, value) for offset, _, value in (first, second)]
+    fill("llm.spans", [first, second])
+    fill("llm.spans", again)
+    tell(derived([first, second]), 0)
+    tell(derived(again), 1)
+    amendments.turn(now=100.0)
+    assert [spans for spans, *_ in summary(store, trace_id)] == [2]
+
+
+def test_a_whole_trace_sent_again_after_hours_counts_once(store, fill, tell, amendments, derived, traffic):
+    trace_id, first, second = one_trace(traffic)
+    again = [(offset + 10, NOW + 30 * HOUR, value) for offset, _, value in (first, second)]
+    fill("llm.spans", [first, second])
+    tell(derived([first, second]), 0)
+    amendments.turn(now=100.0)
+    fill("llm.spans", again)
+    tell(derived(again), 1, clock=NOW + 30 * HOUR)
+    amendments.turn(now=200.0)
+    assert [(spans, amended) for spans, _, amended, *_ in summary(store, trace_id)] == [(2, True)]
+
+
+def test_the_root_of_a_run_of_hours_joins_what_was_told_at_its_beginning(
+    store, fill, tell, amendments, derived, traffic
+):
+    end = (NOW + 3 * HOUR) * 10**6
+    root = traffic.span(start=NOW * 10**6, end=end)
+    child = traffic.span(trace_id=root["trace_id"], parent_id=root["span_id"], kind="tool", end=NOW * 10**6 + 10**9)
+    first, last = (0, NOW, traffic.encoded([child])), (9, NOW + 3 * HOUR, traffic.encoded([root], sequence=2))
+    fill("llm.spans", [first, last])
+    tell(derived([first]), 0, clock=NOW + 31_000)
+    amendments.turn(now=50.0)
+    tell(derived([last]), 1, clock=NOW + 3 * HOUR + 2_000)
+    amendments.turn(now=100.0)
+    assert [(spans, amended) for spans, _, amended, *_ in summary(store, root["trace_id"])] == [(2, True)]
 
 
 def test_feedback_outside_of_its_segments_time_is_not_forgotten(store, fill, tell, amendments, derived, traffic):

@@ -1,6 +1,7 @@
 """Windows by sketches and roll-ups against the raw spans, under replay, duplicates and late arrivals."""
 
 import math
+import time
 
 import polars as pl
 import pytest
@@ -10,9 +11,10 @@ from spanloom_schemas.frames.derive import derive
 from spanloom_schemas.frames.spans import flatten
 from spanloom_sinks import rollups
 from spanloom_sinks.lane import Lane
-from spanloom_sinks.rollups import HOUR_SECONDS, Rollups
+from spanloom_sinks.rollups import FOLD_SECONDS, Rollups
 from spanloom_sinks.source import Source
 
+DAY = 86_400_000
 NOW = 1_700_000_040_000  # the start of a minute
 LANE = Lane(Source("llm.panes", "panes-id", 0, 0), 0)
 HEADER = {"topic": "llm.spans", "topic_id": "topic-id", "partition": 0, "partitions": 1, "log_clock": NOW,
@@ -23,7 +25,7 @@ class Line:
     """A processor and a sink without Kafka: messages in, panes and spans into the tables, roll-ups."""
 
     def __init__(self, store, fill, book):
-        self.stored = math.inf
+        self.stored, self.all_stored = math.inf, True
         self.rollups = Rollups(store, self)
         self._fill, self._book, self._now, self._offset = fill, book, 1000.0, 0
         self.partition = Partition("topic-id", 0)
@@ -47,14 +49,17 @@ class Line:
     def progress(self, topic, partitions):
         return dict.fromkeys(partitions, self.stored)
 
+    def stored_until(self, topic, moment):
+        return self.all_stored
+
     def roll_up(self):
-        self._now += 2 * HOUR_SECONDS
+        self._now += FOLD_SECONDS
         self.rollups.turn(self._now)
 
 
 @pytest.fixture
 def line(store, fill, book):
-    for table in ("spans", "batches", "panes", "panes_1m", "panes_1h"):
+    for table in ("spans", "batches", "panes", "panes_1m", "panes_1h", "late_1m", "late_1m_folded"):
         store.command(f"TRUNCATE TABLE {table}")
     return Line(store, fill, book)
 
@@ -157,6 +162,48 @@ def test_late_future_dated_and_repeated_spans_count_once(line, store, traffic):
     line.panes(everything)
     line.roll_up()
     assert of_spans(store)["spans"] == 3 * 400 + 5 + 1
+    assert_exact(store)
+
+
+@pytest.fixture
+def soon_expired(store):
+    """Raw spans that came at NOW live less than a day longer."""
+    keep = "ALTER TABLE spans MODIFY TTL toDateTime(log_time) + toIntervalDay({})"
+    store.command(keep.format(int((time.time() - NOW / 1000) / 86_400 + 1)))
+    yield
+    store.command(keep.format(20_000))
+
+
+def test_late_spans_stay_in_their_minute_when_raw_spans_expire_and_more_come(line, store, traffic, soon_expired):
+    log = messages(traffic)
+    late = [traffic.span(end=NOW * 10**6) for _ in range(5)]
+    came = [(10, NOW + 60_000, traffic.encoded(late, sequence=10))]
+    again = [(11 + n, NOW + 60_000 + n * 2 * DAY, traffic.encoded(late, sequence=11 + n)) for n in range(2)]
+    everything = [*log, *came, *again]
+    line.spans(everything)
+    line.panes(everything)
+    line.roll_up()
+    assert_exact(store)
+    assert store.query("SELECT sum(spans) FROM late_1m FINAL").item() == 5  # copies of two days later are none of it
+    store.command(f"DELETE FROM spans WHERE log_time < toDateTime64({NOW // 1000 + 3600}, 3)")
+    more = [(20, NOW + 10 * DAY, traffic.encoded([traffic.span(end=NOW * 10**6)], sequence=20))]
+    store.command("DELETE FROM spans WHERE offset = 12")  # of what has expired nobody knows that it is a copy
+    line.spans(more)
+    line.panes(more)
+    line.roll_up()
+    for table in ("panes_1m", "panes_1h"):
+        found = totals(store, table)
+        assert found["spans"] == found["sketched"] == found["bucketed"] == 3 * 400 + 5 + 1
+
+
+def test_a_day_is_not_folded_before_all_of_it_is_stored(line, store, traffic, soon_expired):
+    log = messages(traffic, count=1)
+    late = [(10, NOW + 60_000, traffic.encoded([traffic.span(end=NOW * 10**6)]))]
+    line.all_stored = False
+    line.spans([*log, *late])
+    line.panes([*log, *late])
+    line.roll_up()
+    assert store.query("SELECT count() FROM late_1m_folded").item() == 0
     assert_exact(store)
 
 

@@ -46,8 +46,10 @@ SEARCHED = "\n  AND ".join(
         "$__conditionalAll(t.prompt_id = ${prompt:singlequote}, $prompt)",
         *(
             f"$__conditionalAll(t.{name} = ${{{name}:singlequote}}, ${name})"
-            for name in ("prompt_version", "user", "run_id", "experiment", "block_reason")
+            for name in ("user", "run_id", "experiment", "block_reason")
         ),
+        "$__conditionalAll(${prompt_version:singlequote} IN (t.prompt_version, "
+        "concat(t.prompt_id, '@', t.prompt_version)), $prompt_version)",
         "$__conditionalAll(has(t.models, ${model:singlequote}), $model)",
         "$__conditionalAll(t.duration_ms >= toFloat64OrZero(${at_least_ms:singlequote}), $at_least_ms)",
         "$__conditionalAll(positionCaseInsensitive(t.name, ${search:singlequote}) > 0, $search)",
@@ -263,7 +265,7 @@ def traces() -> Board:
         [
             choice("view", "View", {view.name: name for name, view in VIEWS.items()}),
             typed("prompt", "Prompt", "The id of a prompt; empty: any."),
-            typed("prompt_version", "Version", "The version of a prompt; empty: any."),
+            typed("prompt_version", "Version", "The version of a prompt, or PROMPT@VERSION; empty: any."),
             typed("model", "Model", "A model that answered in it; empty: any."),
             typed("user", "User", "The hash of a user; empty: any."),
             typed("run_id", "Run", "The id of a run; empty: any."),

@@ -199,7 +199,8 @@ class _Traffic:
                 "payload": None,
             } | said  # fmt: skip
 
-        failed = {"status": "error", "error_type": "timeout"} if n % 25 == 7 else {}
+        timeout = {"status": "error", "error_type": "timeout"}
+        failed, lost = timeout if n % 25 == 7 else {}, timeout if n % 50 == 7 else {}
         chat = [
             span("request", "POST /chat", 1, None, span_id=root, otel_kind="server", **failed),
             span("safety", "check question", 0.99, block_reason=blocked),
@@ -207,7 +208,8 @@ class _Traffic:
             span("feedback", "feedback", 0, scores=_scores(thumbs=float(n % 4 > 0), rating=1 + n % 5)),
         ]
         prompt = {
-            "id": "answer", "version": str(1 + n % 2), "context_truncated": False, "system_tokens": 120,
+            "id": "answer" if n % 5 < 4 else "summary", "version": str(1 + n % 2), "context_truncated": False,
+            "system_tokens": 120,
             "instructions_tokens": 60, "few_shot_tokens": 200, "context_tokens": 900 + 10 * n,
             "user_tokens": 30 + n % 20,
         }  # fmt: skip
@@ -230,7 +232,7 @@ class _Traffic:
             span("request", "POST /answer", 0.88, call, span_id=answer, remote=True, otel_kind="server", **failed),
             span("retrieval", "search", 0.85, answer, retrieval=found, scores=scores["hit"], attributes=shard),
             span("rerank", "rerank", 0.7, answer, scores=scores["precise"]),
-            span("llm", f"chat {model}", 0.6, answer, llm=llm, prompt=prompt, events=[event], links=[link]),
+            span("llm", f"chat {model}", 0.6, answer, llm=llm, prompt=prompt, events=[event], links=[link], **lost),
             span("postproc", "judge", 0.01, answer, scores=judged),
         ]  # fmt: skip
         if n == 100:

@@ -125,8 +125,11 @@ NOTHING_OF_THE_AGENT = {
 """Of these the recorded agent, and its one prompt, have nothing."""
 
 
-@pytest.mark.parametrize("by", ["prompt_version", "experiment", "model"])
-def test_runs_can_be_compared_by_anything(by: str, client: Client, ask: Ask, recorded: Recorded) -> None:
+MEASURES = "Measures and their difference to the base"
+
+
+def compared(by: str, ask: Ask, recorded: Recorded) -> View:
+    """The board of runs with every side `by` something chosen, the first one as the base."""
     board = BOARDS["runs"]
     view = seen(board, ask, recorded)
     view.values["by"] = by
@@ -135,11 +138,37 @@ def test_runs_can_be_compared_by_anything(by: str, client: Client, ask: Ask, rec
             values = ask(expand(variable["query"]["rawSql"], view))
             view.options[variable["name"]] = values
     view.values |= {"base": values[0], "sides": values[1:]}
-    (compared,) = [target for panel, target in targets(board) if panel["title"].startswith("Measures")]
-    rows = list(client.query(expand(compared["rawSql"], view)).named_results())
-    assert [row["side"] for row in rows] == values
+    return view
+
+
+@pytest.mark.parametrize("by", ["prompt_version", "experiment", "model"])
+def test_runs_can_be_compared_by_anything(by: str, client: Client, ask: Ask, recorded: Recorded) -> None:
+    view = compared(by, ask, recorded)
+    _, rows = rows_of("runs", MEASURES, view, client)
+    assert [row["side"] for row in rows] == view.options["base"]
     assert rows[0]["call_p95_change"] == 0
     assert rows[1]["call_p95_change"] == pytest.approx(rows[1]["call_p95"] / rows[0]["call_p95"] - 1)
+
+
+@pytest.mark.parametrize(
+    ("by", "side"),
+    [("run_id", "run_id"), ("prompt_version", "if(prompt_id = '', '', concat(prompt_id, '@', prompt_version))")],
+)
+def test_failed_and_blocked_are_shares_of_requests_and_of_calls(
+    by: str, side: str, client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    """And versions of different prompts are different sides. A request has no prompt: these have calls alone."""
+    _, rows = rows_of("runs", MEASURES, compared(by, ask, recorded), client)
+    requests, calls = "nullIf(countIf(request), 0)", "nullIf(countIf(kind = 'llm'), 0)"
+    truth = client.query(
+        f"SELECT {side} AS side, countIf(request AND error) / {requests}, countIf(blocked) / {requests}, "
+        f"countIf(kind = 'llm' AND error) / {calls}, countIf(kind = 'llm' AND blocked) / {calls} "
+        "FROM spans FINAL WHERE side != '' GROUP BY side ORDER BY side"
+    ).result_rows
+    measures = ("failed", "blocked", "failed_calls", "blocked_calls")
+    assert [(row["side"], *(row[name] for name in measures)) for row in rows] == truth
+    assert len(rows) > 2
+    assert any(row["failed_calls"] for row in rows)
 
 
 (SAVED,) = [variable for variable in BOARDS["traces"]["templating"]["list"] if variable["name"] == "view"]
@@ -239,13 +268,16 @@ def test_a_click_on_a_row_shows_the_traces_behind_it_alone(
             assert all(row[column] in trace[other] for column, other in zip(of_row, of_trace, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("by", "side"), [("run_id", "run_id"), ("prompt_version", "concat(prompt_id, '@', prompt_version)")]
+)
 def test_a_click_on_a_side_of_runs_compared_shows_its_traces_alone(
-    client: Client, ask: Ask, recorded: Recorded
+    by: str, side: str, client: Client, ask: Ask, recorded: Recorded
 ) -> None:
-    view = seen(BOARDS["runs"], ask, recorded)
-    panel, rows = rows_of("runs", "Measures and their difference to the base", view, client)
+    view = compared(by, ask, recorded)
+    panel, rows = rows_of("runs", MEASURES, view, client)
     (link,) = panel["fieldConfig"]["defaults"]["links"]
-    of_run = dict(client.query("SELECT trace_id, run_id FROM trace_summaries").result_rows)
+    of_run = dict(client.query(f"SELECT trace_id, {side} FROM trace_summaries").result_rows)
     assert len(rows) > 2
     for row in rows:
         found = found_by(link, view, row, client, seen(BOARDS["traces"], ask, recorded))

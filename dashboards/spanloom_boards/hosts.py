@@ -195,14 +195,26 @@ _GPUS = Row(
     ],
 )
 
+REASONS = {
+    "queue_full": "Kafka was slow or away for longer than the buffer has room",
+    "timeout": "Kafka did not answer in time",
+    "unreachable": "there was no way to Kafka",
+    "rejected": "Kafka refused it: rights, or a topic that is not there",
+    "too_large": "one span beyond what a message may hold",
+    "encode": "a span that cannot be written down, a defect",
+    "shutdown": "the process ended before it could send",
+    "disabled": "SPANLOOM_DISABLED is set",
+}
+"""Why a producer drops a span."""
+_WHY = "; ".join(f"{reason}: {why}" for reason, why in REASONS.items()) + "."
+
 _LOST_ON_THE_WAY = Row(
     "Lost on the way",
     7,
     [
         table(
             "Spans that producers dropped",
-            "By reason, over the whole lives of producers that sent something last in the range. buffer_full: Kafka "
-            "was slow or away, or the buffer is too small.",
+            f"Over the whole lives of producers that sent something last in the range. {_WHY}",
             [
                 Column("host", "Host"),
                 Column("service", "Service"),

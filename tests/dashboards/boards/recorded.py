@@ -173,7 +173,7 @@ class _Traffic:
             "environment": "production" if service == "rag-agent" or self._sequence[service] % 5 else "staging",
             "host": f"host-{self._sequence[service] % 2}", "version": "1.4.0", "sdk": "spanloom-python/0.1.0",
             "sent": end, "made": self._made[service] + dropped, "given_up": [], "last": last,
-            "dropped": [{"reason": "buffer_full", "spans": dropped}] if dropped else [], "spans": spans,
+            "dropped": [{"reason": "queue_full", "spans": dropped}] if dropped else [], "spans": spans,
         }  # fmt: skip
         self._sequence[service] += 1
         return codec.encode("span_batch", datum), log_time

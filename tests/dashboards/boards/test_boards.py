@@ -8,7 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import yaml
+from spanloom import buffer, sender
 from spanloom_boards.__main__ import FOLDER, written
+from spanloom_boards.hosts import REASONS
 from spanloom_boards.testing import targets
 from spanloom_processors.core.alerts.rules import Above, Band, Budget, parse
 
@@ -126,6 +128,16 @@ def test_thresholds_are_those_of_the_default_rules() -> None:
         r.condition.width for r in RULES if isinstance(r.condition, Band) and r.metric.name == "cost_per_minute"
     ]
     assert f"middle + {width} * deviation" in text
+
+
+def test_every_reason_for_which_a_producer_drops_spans_is_explained() -> None:
+    source = Path(sender.__file__).read_text()
+    named = re.findall(r'lost\["(\w+)"\]|give_up\(\w+, "(\w+)"\)|_REASONS\.get\(.+?, "(\w+)"\)', source)
+    assert len(named) == 4
+    given = {*sender._REASONS.values(), *buffer.Refusals._fields, *(name for each in named for name in each if name)}
+    assert given == REASONS.keys()
+    (panel,) = [panel for _, panel in OF_CLICKHOUSE if panel["title"] == "Spans that producers dropped"]
+    assert all(f"{reason}: {why}" in panel["description"] for reason, why in REASONS.items())
 
 
 @pytest.mark.parametrize(("board", "panel"), OF_CLICKHOUSE, ids=lambda each: each["title"])

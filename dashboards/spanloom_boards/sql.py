@@ -27,6 +27,13 @@ def chosen(*names: str, of: str = "t") -> str:
     )
 
 
+def chosen_alerts() -> str:
+    """The condition that an alert is of what the variables say, or of more: its rule does not tell it apart."""
+    return "\n  AND ".join(
+        f"$__conditionalAll(has(['', ${{{name}:singlequote}}], a.labels['{name}']), ${name})" for name in FILTERS
+    )
+
+
 def windows(*columns: str, by: Sequence[str] = (), where: str = "", having: str = "", each: str = "") -> str:
     """A time series over roll-ups: `columns` in each interval, a series for each value of `by`.
 

@@ -310,6 +310,37 @@ def test_alerts_stand_on_the_other_boards(name: str, client: Client, views: dict
     ]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "fire"),
+    [({}, 2), ({"service": ["rag-chat"], "tenant": ["acme"]}, 2), ({"service": ["rag-agent"]}, 0),
+     ({"environment": ["staging"]}, 0)],
+)  # fmt: skip
+def test_of_alerts_those_are_shown_that_are_about_what_is_chosen(
+    chosen: dict[str, list[str]], fire: int, client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    """The recorded ones are about rag-chat in production, whatever the tenant."""
+    whole = seen(BOARDS["overview"], ask, recorded)
+    view = replace(whole, values=whole.values | chosen)
+    _, (row,) = rows_of("overview", "Firing", view, client)
+    assert row["critical"] + row["others"] == fire
+    (annotation,) = BOARDS["overview"]["annotations"]["list"]
+    assert len(client.query(expand(annotation["target"]["rawSql"], view)).result_rows) == (3 if fire else 0)
+
+
+def test_the_age_of_the_data_is_that_of_what_is_chosen(client: Client, ask: Ask, recorded: Recorded) -> None:
+    whole = seen(BOARDS["overview"], ask, recorded)
+
+    def ages(**chosen: list[str]) -> tuple[int | None, ...]:
+        (row,) = rows_of("overview", "Age of the data", replace(whole, values=whole.values | chosen), client)[1]
+        return row["newest_span"], row["newest_window"]
+
+    assert ages() == pytest.approx(ages(environment=["production"]), abs=60)
+    assert ages(service=["nobody"]) == (None, None)
+    sent, windows = ages(tenant=["nobody"])
+    assert sent is not None
+    assert windows is None
+
+
 def test_an_alert_that_fires_at_once_is_shown_as_firing(client: Client, views: dict[tuple[str, bool], View]) -> None:
     (states,) = [target for panel, target in targets(BOARDS["alerts"]) if panel["type"] == "state-timeline"]
     rows = client.query(expand(states["rawSql"], views["alerts", False])).result_rows

@@ -97,7 +97,7 @@ _PRODUCERS = Row(
                 Column("skew_ms", "Clock", "ms", limits.at((5000, "red"))),
             ],
             PRODUCERS,
-            links.of_row("environment", "service"),
+            links.of_row("environment", "service", "host"),
         )
     ],
 )
@@ -111,7 +111,7 @@ _OVER_TIME = Row(
             "By host. One host that falls behind the others of its service gets less traffic, or drops spans.",
             "suffix: /s",
             _over_time("sum(t.spans) / $__interval_s AS spans"),
-            links.traces(),
+            links.of_series("host"),
             name=_HOST,
         ),
         series(
@@ -120,7 +120,7 @@ _OVER_TIME = Row(
             "are kept for a week.",
             "ms",
             LATENCY,
-            links.traces("slow"),
+            links.of_series("host", "slow"),
             limits.LATENCY_MS,
             name=_HOST,
         ),
@@ -130,12 +130,15 @@ _OVER_TIME = Row(
             "NTP.",
             "ms",
             _over_time(f"median({_SKEW_MS}) AS skew"),
-            links.traces("unsure"),
+            links.of_series("host"),
             limits.at((5000, "red")),
             name=_HOST,
         ),
     ],
 )
+
+# A machine with GPUs serves the models of other hosts' services.
+_SLOW = links.traces("slow", "The slow traces of that time")
 
 _MACHINES = Row(
     "Machines",
@@ -147,7 +150,7 @@ _MACHINES = Row(
             "before the GPU. From spanloom probe.",
             "percentunit",
             _sampled("gpu_utilization", f"{_MEAN} / 1e6 AS busy"),
-            links.traces("slow"),
+            _SLOW,
             name=_GPU,
         ),
         series(
@@ -155,7 +158,7 @@ _MACHINES = Row(
             "In use at most, by host and GPU, with what the driver keeps for itself.",
             "bytes",
             _sampled("gpu_memory_used", "max(t.highest) AS memory"),
-            links.traces("slow"),
+            _SLOW,
             name=_GPU,
         ),
         series(
@@ -163,7 +166,7 @@ _MACHINES = Row(
             "Of all cores of a host.",
             "percentunit",
             _sampled("cpu_utilization", f"{_MEAN} / 1e6 AS busy"),
-            links.traces("slow"),
+            _SLOW,
             name=_HOST,
         ),
     ],
@@ -190,7 +193,7 @@ _GPUS = Row(
                 Column("unanswered", "Unanswered", "short", limits.ANY),
             ],
             GPUS,
-            links.traces("slow"),
+            _SLOW,
         )
     ],
 )
@@ -222,7 +225,7 @@ _LOST_ON_THE_WAY = Row(
                 Column("spans", "Spans", "short", limits.ANY),
             ],
             DROPPED,
-            links.of_row("service"),
+            links.of_row("service", "host"),
         )
     ],
 )

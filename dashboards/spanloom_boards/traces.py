@@ -40,6 +40,8 @@ IN_VIEW = _by_view({name: view.where for name, view in VIEWS.items() if view.whe
 _WITH_ATTRIBUTE = """SELECT s.trace_id FROM spans AS s
       WHERE s.end >= $__fromTime AND mapContains(s.attributes, ${attribute:singlequote})
         AND $__conditionalAll(s.attributes[${attribute:singlequote}] = ${attribute_is:singlequote}, $attribute_is)"""
+_ON_HOST = """SELECT s.trace_id FROM spans AS s
+      WHERE s.end >= $__fromTime AND s.host = ${host:singlequote}"""
 SEARCHED = "\n  AND ".join(
     [
         f"({IN_VIEW})",
@@ -54,6 +56,7 @@ SEARCHED = "\n  AND ".join(
         "$__conditionalAll(t.duration_ms >= toFloat64OrZero(${at_least_ms:singlequote}), $at_least_ms)",
         "$__conditionalAll(positionCaseInsensitive(t.name, ${search:singlequote}) > 0, $search)",
         f"$__conditionalAll(t.trace_id IN (\n      {_WITH_ATTRIBUTE}), $attribute)",
+        f"$__conditionalAll(t.trace_id IN (\n      {_ON_HOST}), $host)",
     ]
 )
 
@@ -277,6 +280,7 @@ def traces() -> Board:
                 "attribute", "Attribute", "A name: traces of which a span has that attribute; empty: any. For a week."
             ),
             typed("attribute_is", "is", "The value of that attribute; empty: whatever it is."),
+            typed("host", "Host", "Traces of which a span ran on that host; empty: any. For a week."),
             typed("trace_id", "Trace", "32 hexadecimal digits: the trace to open."),
         ],
         since="now-1h",

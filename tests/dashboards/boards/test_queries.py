@@ -15,6 +15,7 @@ import clickhouse_connect
 import pytest
 import yaml
 from clickhouse_connect.driver.client import Client
+from spanloom_boards.safety import FLAG
 from spanloom_boards.testing import View, expand, formatted, opened, targets
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks.settings import VerifySettings
@@ -284,6 +285,26 @@ def test_a_click_on_a_side_of_runs_compared_shows_its_traces_alone(
         assert {of_run[trace["trace_id"]] for trace in found} == {row["side"]}
 
 
+@pytest.mark.parametrize("title", ["Hosts and services", "Spans a second", "Request latency", "Clock and way to Kafka"])
+def test_a_click_on_a_host_shows_the_traces_that_ran_on_it(
+    title: str, client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    view = seen(BOARDS["hosts"], ask, recorded)
+    panel, rows = rows_of("hosts", title, view, client)
+    (link,) = panel["fieldConfig"]["defaults"]["links"]
+    on_host: dict[str, set[str]] = {}
+    for host, trace_id in client.query("SELECT DISTINCT host, trace_id FROM spans").result_rows:
+        on_host.setdefault(host, set()).add(trace_id)
+    assert len(on_host) > 1
+    by_host = {row["host"]: row for row in rows}
+    assert by_host.keys() == on_host.keys()
+    for host, row in by_host.items():
+        found = found_by(link, view, row, client, seen(BOARDS["traces"], ask, recorded))
+        assert found
+        assert {trace["trace_id"] for trace in found} <= on_host[host]
+    assert not set.intersection(*on_host.values()) >= set.union(*on_host.values())
+
+
 def test_from_an_alert_to_the_guilty_span_it_is_two_clicks(client: Client, ask: Ask, recorded: Recorded) -> None:
     """The worst trace in the row of an alert that fires; and in the trace, whose spans are all there, a span."""
     view = seen(BOARDS["alerts"], ask, recorded)
@@ -416,6 +437,18 @@ def test_a_share_or_a_mean_is_what_the_spans_say(
     assert min(values) <= said + 1e-6
     assert max(values) >= said - 1e-6
     assert len(rows) <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        *((name, "PII") for name in ("pii", "PII_leak", "credit_card", "creditcard", "card-number", "phone.us")),
+        *((name, "") for name in ("scorecard", "cardinality", "discarded", "megaphone", "impersonal", "hit_at_k")),
+        ("toxicity", "toxicity"), ("prompt_injection", "injection"), ("Jailbreak", "injection"),
+    ],
+)  # fmt: skip
+def test_a_flag_is_named_by_words_of_a_score_or_reason(name: str, flag: str, client: Client) -> None:
+    assert client.query(f"WITH '{name}' AS name SELECT {FLAG}").result_rows == [(flag,)]
 
 
 def test_the_slowest_document_is_that_of_the_slowest_retrievals(client: Client, ask: Ask, recorded: Recorded) -> None:

@@ -17,7 +17,7 @@ SIDE = f"multiIf({_CASES}, '')"
 """What is compared: a run, a version of a prompt, an experiment or a model."""
 
 _OF_PROMPT = "$__conditionalAll(t.prompt_id IN (${prompt:singlequote}), $prompt)"
-_OF_SIDES = f"$__conditionalAll({SIDE} IN (${{sides:singlequote}}, ${{base:singlequote}}), $sides)"
+_OF_SIDES = f"$__conditionalAll({SIDE} IN (${{sides:singlequote}}, {sql.typed('base')}), $sides)"
 _SIDES = f"{SIDE} != ''\n  AND {_OF_SIDES}\n  AND {_OF_PROMPT}"
 CHOICES = (
     f"SELECT DISTINCT {SIDE} AS side FROM {sql.WINDOWS}\n"
@@ -52,7 +52,7 @@ def _grouped(columns: str) -> str:
 
 
 _ALL = ", ".join(f"{expression} AS {name}" for name, expression in _MEASURES.items())
-_IS_BASE = "side = ${base:singlequote}"
+_IS_BASE = f"side = {sql.typed('base')}"
 
 
 def _of_base(value: str, partition: str = "") -> str:

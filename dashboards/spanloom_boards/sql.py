@@ -27,6 +27,11 @@ def chosen(*names: str, of: str = "t") -> str:
     )
 
 
+def typed(name: str) -> str:
+    """The one value of a variable as a text, whatever is in it: no format of Grafana's escapes backslashes."""
+    return f"decodeURLComponent('${{{name}:percentencode}}')"
+
+
 def chosen_alerts() -> str:
     """The condition that an alert is of what the variables say, or of more: its rule does not tell it apart."""
     return "\n  AND ".join(

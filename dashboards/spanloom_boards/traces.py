@@ -37,24 +37,24 @@ def _by_view(what: dict[str, str], otherwise: str) -> str:
 _LATEST = VIEWS["latest"].order
 FIRST = _by_view({name: view.order for name, view in VIEWS.items() if view.order != _LATEST}, _LATEST)
 IN_VIEW = _by_view({name: view.where for name, view in VIEWS.items() if view.where != "1"}, "1")
-_WITH_ATTRIBUTE = """SELECT s.trace_id FROM spans AS s
-      WHERE s.end >= $__fromTime AND mapContains(s.attributes, ${attribute:singlequote})
-        AND $__conditionalAll(s.attributes[${attribute:singlequote}] = ${attribute_is:singlequote}, $attribute_is)"""
-_ON_HOST = """SELECT s.trace_id FROM spans AS s
-      WHERE s.end >= $__fromTime AND s.host = ${host:singlequote}"""
+_WITH_ATTRIBUTE = f"""SELECT s.trace_id FROM spans AS s
+      WHERE s.end >= $__fromTime AND mapContains(s.attributes, {sql.typed("attribute")})
+        AND $__conditionalAll(s.attributes[{sql.typed("attribute")}] = {sql.typed("attribute_is")}, $attribute_is)"""
+_ON_HOST = f"""SELECT s.trace_id FROM spans AS s
+      WHERE s.end >= $__fromTime AND s.host = {sql.typed("host")}"""
 SEARCHED = "\n  AND ".join(
     [
         f"({IN_VIEW})",
-        "$__conditionalAll(t.prompt_id = ${prompt:singlequote}, $prompt)",
+        f"$__conditionalAll(t.prompt_id = {sql.typed('prompt')}, $prompt)",
         *(
-            f"$__conditionalAll(t.{name} = ${{{name}:singlequote}}, ${name})"
+            f"$__conditionalAll(t.{name} = {sql.typed(name)}, ${name})"
             for name in ("user", "run_id", "experiment", "block_reason")
         ),
-        "$__conditionalAll(${prompt_version:singlequote} IN (t.prompt_version, "
+        f"$__conditionalAll({sql.typed('prompt_version')} IN (t.prompt_version, "
         "concat(t.prompt_id, '@', t.prompt_version)), $prompt_version)",
-        "$__conditionalAll(has(t.models, ${model:singlequote}), $model)",
-        "$__conditionalAll(t.duration_ms >= toFloat64OrZero(${at_least_ms:singlequote}), $at_least_ms)",
-        "$__conditionalAll(positionCaseInsensitive(t.name, ${search:singlequote}) > 0, $search)",
+        f"$__conditionalAll(has(t.models, {sql.typed('model')}), $model)",
+        f"$__conditionalAll(t.duration_ms >= toFloat64OrZero({sql.typed('at_least_ms')}), $at_least_ms)",
+        f"$__conditionalAll(positionCaseInsensitive(t.name, {sql.typed('search')}) > 0, $search)",
         f"$__conditionalAll(t.trace_id IN (\n      {_WITH_ATTRIBUTE}), $attribute)",
         f"$__conditionalAll(t.trace_id IN (\n      {_ON_HOST}), $host)",
     ]
@@ -103,7 +103,7 @@ ONE = f"""SELECT t.TraceId AS traceID, t.SpanId AS spanID, t.ParentSpanId AS par
         (trace, span, {_pairs("attributes")})::Tuple(traceID String, spanID String, tags Array(Map(String, String))),
         t.Links.TraceId, t.Links.SpanId, t.Links.Attributes) AS references
 FROM otel_traces AS t
-WHERE t.TraceId = ${{trace_id:singlequote}}
+WHERE t.TraceId = {sql.typed("trace_id")}
 ORDER BY startTime"""
 
 HEAVIEST = sql.totals(

@@ -30,6 +30,7 @@ MINUTE_NS = 60_000_000_000
 TOPIC_ID = "recorded"
 TRACES = 240
 DROPPED = 7
+SHARDS = ("0", "1", "it's\\2 %5C")
 _SOURCE = emit.Source("llm.spans", TOPIC_ID, 0, 1, 1)
 _MODELS = [("openai", "gpt-4o-mini"), ("anthropic", "claude-3-5-haiku-latest"), (None, "own-model")]
 
@@ -226,7 +227,7 @@ class _Traffic:
         scores = {"hit": _scores(hit_at_k=float(n % 5 > 0)), "precise": _scores(context_precision=0.25 * (n % 5))}
         judged = _scores(hallucination=float(n % 10 == 0), toxicity=float(n % 40 == 3))
         found = {"k": 4, "documents": documents}
-        shard = [{"key": "shard", "value": str(n % 3)}] if n % 2 else []
+        shard = [{"key": "shard", "value": SHARDS[n % 3]}] if n % 2 else []
         answer = call[::-1]
         agent = [
             span("request", "POST /answer", 0.88, call, span_id=answer, remote=True, otel_kind="server", **failed),

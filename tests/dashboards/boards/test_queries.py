@@ -22,7 +22,7 @@ from spanloom_sinks.settings import VerifySettings
 from spanloom_sinks.verify.run import verify
 
 from tests.dashboards.boards.needs import NEEDS, NUMBER, TIME
-from tests.dashboards.boards.recorded import DROPPED, Recorded, record
+from tests.dashboards.boards.recorded import DROPPED, SHARDS, Recorded, record
 
 ROOT = Path(__file__).parents[3]
 GRAFANA = ROOT / "dashboards" / "grafana"
@@ -203,7 +203,16 @@ def test_a_filter_leaves_what_it_names(client: Client, ask: Ask, recorded: Recor
         assert "chat" in row["name"]
 
 
-@pytest.mark.parametrize(("value", "shards"), [("", {"0", "1", "2"}), ("2", {"2"}), ("it's", set())])
+@pytest.mark.parametrize(
+    ("value", "shards"),
+    [
+        ("", set(SHARDS)),
+        (SHARDS[0], {SHARDS[0]}),
+        (SHARDS[2], {SHARDS[2]}),
+        ("it's", set()),
+        ("\\' OR 1 = 1 --", set()),
+    ],
+)
 def test_traces_are_found_by_an_attribute_of_their_spans(
     value: str, shards: set[str], client: Client, ask: Ask, recorded: Recorded
 ) -> None:
@@ -214,6 +223,16 @@ def test_traces_are_found_by_an_attribute_of_their_spans(
         "SELECT trace_id, attributes['shard'] FROM spans FINAL WHERE mapContains(attributes, 'shard')"
     )
     assert found == {trace_id for trace_id, shard in stored.result_rows if shard in shards}
+
+
+@pytest.mark.parametrize("name", [v["name"] for v in BOARDS["traces"]["templating"]["list"] if v["type"] == "textbox"])
+def test_whatever_is_typed_is_a_text(name: str, client: Client, ask: Ask, recorded: Recorded) -> None:
+    """And nothing is called so; a place of a trace is not looked for among the others."""
+    said = {name: "\\' OR 1 = 1 -- ${user} \\"} | ({"attribute": "shard"} if name == "attribute_is" else {})
+    view = seen(BOARDS["traces"], ask, recorded, **said)
+    title = "The trace" if name == "trace_id" else "Traces"
+    _, rows = rows_of("traces", title, view, client)
+    assert not rows or name == "at_least_ms"  # what is no number is 0
 
 
 def clicked(link: dict[str, str], view: View, row: dict[str, Any]) -> dict[str, str]:

@@ -147,10 +147,11 @@ _MACHINES = Row(
         series(
             "GPU utilization",
             "Share of the time in which a kernel ran, by host and GPU. Low while requests wait: the bottleneck is "
-            "before the GPU. From spanloom probe.",
+            "before the GPU. The line is the limit of GpuUnderused. From spanloom probe.",
             "percentunit",
             _sampled("gpu_utilization", f"{_MEAN} / 1e6 AS busy"),
             _SLOW,
+            limits.GPU_BUSY,
             name=_GPU,
         ),
         series(
@@ -184,7 +185,7 @@ _GPUS = Row(
                 Column("host", "Host"),
                 Column("gpu_id", "GPU"),
                 Column("model", "Model"),
-                Column("busy", "Utilization", "percentunit"),
+                Column("busy", "Utilization", "percentunit", limits.GPU_BUSY),
                 Column("memory", "Memory in use", "bytes"),
                 Column("of_memory", "Memory", "bytes"),
                 Column("hottest", "Hottest", "celsius"),

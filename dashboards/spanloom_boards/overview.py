@@ -60,6 +60,11 @@ BY_GROUP = sql.totals(
     order="requests DESC",
 )
 
+
+def _alerts(rule: str) -> Column:
+    return Column(rule, rule, "none", limits.firing(rule), decimals=0)
+
+
 _TO_ALERTS = links.to("spanloom-alerts", "The alerts")
 
 
@@ -95,10 +100,12 @@ _NOW = Row(
         stat(
             "Cost a minute",
             "Known cost, a minute, over the whole range; model calls without a price are not in it (see Cost and "
-            "tokens).",
+            "tokens). What is usual is learnt, so there is no fixed limit: beside it, how many alerts CostUnusual fire "
+            "now.",
             "currencyUSD",
-            sql.totals(f"60 * {sql.of_range(sql.DOLLARS)} AS cost"),
+            sql.totals(f"60 * {sql.of_range(sql.DOLLARS)} AS cost", sql.firing("CostUnusual")),
             links.traces("costly"),
+            columns=[_alerts("CostUnusual")],
             decimals=4,
         ),
         stat(
@@ -112,10 +119,12 @@ _NOW = Row(
         ),
         stat(
             "Blocked",
-            "Share of requests that a safety check blocked. Whether that is unusual: see below.",
+            "Share of requests that a safety check blocked. What is usual is learnt, so there is no fixed limit: "
+            "beside it, how many alerts SafetyBlocksUnusual fire now.",
             "percentunit",
-            sql.totals(f"{sql.share(sql.BLOCKED, sql.REQUESTS)} AS blocked"),
+            sql.totals(f"{sql.share(sql.BLOCKED, sql.REQUESTS)} AS blocked", sql.firing("SafetyBlocksUnusual")),
             links.traces("blocked"),
+            columns=[_alerts("SafetyBlocksUnusual")],
         ),
         stat(
             "Age of the data",

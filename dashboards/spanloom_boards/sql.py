@@ -39,6 +39,12 @@ def chosen_alerts() -> str:
     )
 
 
+def firing(rule: str) -> str:
+    """How many alerts of the rule fire now, about what the variables say."""
+    of_rule = f"a.state = 'firing' AND a.rule = '{rule}'"
+    return f"(SELECT count() FROM alerts_now AS a WHERE {of_rule}\n  AND {chosen_alerts()}) AS {rule}"
+
+
 def windows(*columns: str, by: Sequence[str] = (), where: str = "", having: str = "", each: str = "") -> str:
     """A time series over roll-ups: `columns` in each interval, a series for each value of `by`.
 

@@ -388,17 +388,36 @@ def test_an_alert_that_fires_at_once_is_shown_as_firing(client: Client, views: d
     assert [state for _, alert, state in rows if alert.startswith("RequestLatencyP95High")] == [1, 2, 0, 1, 2]
 
 
-def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask, recorded: Recorded) -> None:
-    settings = VerifySettings(clickhouse=recorded.settings)
-    report = verify(settings, recorded.begun, None, with_topics=False, patience=0)
+@pytest.fixture(scope="module")
+def counts(recorded: Recorded) -> dict[str, Any]:
+    """What `spanloom verify` counts."""
+    report = verify(VerifySettings(clickhouse=recorded.settings), recorded.begun, None, with_topics=False, patience=0)
     assert report.exact, report.outcome
-    counts = {name: count for finding in report.findings for name, count in finding.counts.items()}
+    return {name: count for finding in report.findings for name, count in finding.counts.items()}
 
-    def answer(name: str, title: str, *, month: bool = False) -> dict[str, Any]:
+
+TOKENS = (
+    "sum(arraySum(arrayMap(n -> ifNull(n, 0), [input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, "
+    "reasoning_tokens])))"
+)
+Answer = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def answer(client: Client, ask: Ask, recorded: Recorded) -> Answer:
+    """The columns of what a panel shows, by their names."""
+
+    def columns_of(name: str, title: str, *, month: bool = False) -> dict[str, Any]:
         (sql,) = [target["rawSql"] for panel, target in targets(BOARDS[name]) if panel["title"] == title]
         found = client.query(expand(sql, seen(BOARDS[name], ask, recorded, month=month)))
         return dict(zip(found.column_names, zip(*found.result_rows, strict=True), strict=True))
 
+    return columns_of
+
+
+def test_the_sums_of_the_boards_are_what_verify_counts(
+    client: Client, recorded: Recorded, counts: dict[str, Any], answer: Answer
+) -> None:
     ledger = answer("pipeline", "Spans of producers heard in this range")
     for name in ("produced", "stored", "dropped", "recovered", "missing"):
         assert ledger[name] == (counts[name],)
@@ -408,10 +427,7 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
     assert sum(answer("pipeline", "Late and future-dated spans")["spans"]) == counts["late"] + counts["future_dated"]
     assert sum(answer("cost", "By model")["spans"]) == counts["calls"]
     assert answer("cost", "In this range")["unpriced_calls"] == (counts["unpriced"],)
-    (spans, cost, tokens) = client.query(
-        "SELECT count(), sum(cost) / 1e9, sum(arraySum(arrayMap(n -> ifNull(n, 0), [input_tokens, cache_read_tokens, "
-        "cache_write_tokens, output_tokens, reasoning_tokens]))) FROM spans FINAL"
-    ).result_rows[0]
+    (spans, cost, tokens) = client.query(f"SELECT count(), sum(cost) / 1e9, {TOKENS} FROM spans FINAL").result_rows[0]
     assert spans == counts["spans"]
     for title, month in product(
         ("By model", "By tenant", "By prompt version", "By user", "By pipeline"), (False, True)
@@ -429,6 +445,57 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
     assert sum(sum(row) for name, row in heat.items() if name != "time") == requests
     stored = answer("pipeline", "Spans stored a second")
     assert sum(stored["stored"][1:-1]) * 60 == pytest.approx(spans, abs=40)  # the range cuts two
+
+
+def test_the_sums_of_overview_and_safety_are_those_of_the_spans(
+    client: Client, recorded: Recorded, counts: dict[str, Any], answer: Answer
+) -> None:
+    (requests, failed, blocked, cost, tokens, thumbs) = client.query(
+        "SELECT countIf(request), countIf(request AND error), countIf(blocked), sum(cost) / 1e9, "
+        f"{TOKENS}, countIf(has(scores.name, 'thumbs')) FROM spans FINAL"
+    ).result_rows[0]
+    groups = answer("overview", "By service, environment and tenant")
+    assert sum(groups["requests"]) == requests
+    assert sum(groups["tokens"]) == tokens
+    assert sum(each for each in groups["dollars"] if each) == pytest.approx(cost)
+    assert sum(groups["unpriced"]) == counts["unpriced"]
+    for rate, counted in (("error_rate", failed), ("block_rate", blocked)):
+        parts = zip(groups[rate], groups["requests"], strict=True)
+        assert sum(share * whole for share, whole in parts if whole) == pytest.approx(counted)
+    seconds = recorded.ended - recorded.begun
+    assert answer("overview", "Requests")["requests"][0] * seconds == pytest.approx(requests)
+    assert answer("overview", "Failed")["failed"][0] * requests == pytest.approx(failed)
+    assert answer("overview", "Blocked")["blocked"][0] * requests == pytest.approx(blocked)
+    assert answer("overview", "Cost a minute")["cost"][0] * seconds / 60 == pytest.approx(cost)
+    assert answer("overview", "Tokens")["tokens"][0] * seconds == pytest.approx(tokens)
+
+    assert sum(answer("safety", "Blocked requests by reason")["requests"]) == blocked  # one in each of these traces
+    assert sum(answer("safety", "Blocks a minute by reason")["blocks"]) == pytest.approx(blocked)  # points of a minute
+    by_prompt = answer("safety", "Scores by prompt version")
+    scored = zip(by_prompt["score"], by_prompt["scored"], strict=True)
+    assert sum(count for score, count in scored if score == "thumbs") == thumbs
+    assert answer("safety", "Thumbs up")["scored"] == (thumbs,)
+
+
+def test_the_sums_of_hosts_and_alerts_are_those_of_messages_and_records(
+    client: Client, counts: dict[str, Any], answer: Answer
+) -> None:
+    assert sum(answer("hosts", "Hosts and services")["spans"]) == counts["stored"]
+    assert sum(answer("hosts", "Spans that producers dropped")["spans"]) == counts["dropped"]
+    readings = client.query("SELECT sum(failed) FROM samples FINAL WHERE gpu_id != ''").result_rows[0][0]
+    assert sum(answer("hosts", "GPUs")["unanswered"]) == readings
+
+    states = client.query(
+        "SELECT groupArray(state) FROM (SELECT argMax(state, (at, state = 'resolved')) AS state "
+        "FROM alerts GROUP BY identity)"
+    ).result_rows[0][0]
+    now = answer("alerts", "Now")
+    assert (now["critical"][0] + now["others"][0], *now["pending"]) == (states.count("firing"), states.count("pending"))
+    assert len(answer("alerts", "Firing and pending")["rule"]) == len(states) - states.count("resolved")
+    fired = client.query("SELECT uniqExact(identity) FROM alerts WHERE fired IS NOT NULL").result_rows[0][0]
+    assert len(answer("alerts", "Fired in this range")["rule"]) == fired
+    assert sum(answer("alerts", "Noise")["fired"]) == fired
+    assert sum(answer("alerts", "Fired by rule")["fired"]) == fired
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,7 @@ _OVER_TIME = Row(
         ),
         series(
             "Request latency",
-            "p95 by host. One slow host among equal ones is the host's fault, not the model's. From raw spans, which "
-            "are kept for a week.",
+            f"p95 by host. One slow host among equal ones is the host's fault, not the model's. {sql.OF_SPANS}",
             "ms",
             LATENCY,
             links.of_series("host", "slow"),

@@ -111,7 +111,7 @@ _WHO_IS_BLOCKED = Row(
         table(
             "Blocked requests by reason",
             "How many requests of how many users, and the latest of them. Few users with many blocks: look at one of "
-            "them.",
+            f"them. {sql.OF_TRACES}",
             [
                 Column("reason", "Reason"),
                 Column("service", "Service"),
@@ -126,7 +126,7 @@ _WHO_IS_BLOCKED = Row(
         series(
             "Refusals",
             "Share of model calls that ended in refusal, content_filter or safety: the provider refused, not a check "
-            "of ours. From raw spans, which are kept for a week.",
+            f"of ours. {sql.OF_SPANS}",
             "percentunit",
             REFUSALS,
             links.of_series("model"),

@@ -130,6 +130,15 @@ SPANS = "sum(t.spans) > 0"
 # traces know roots only: their rows have no trace_id.
 _SPANS_OF_SERVICE = """SELECT s.trace_id FROM spans AS s
       WHERE $__timeFilter(s.end) AND s.service IN (${service:singlequote})"""
+# What panels say of how far back such queries see.
+OF_TRACES = (
+    "Traces are kept for 90 days; of what is older than a week a filter by service means the service of the root."
+)
+OF_SUMS = (
+    "Beyond two days it adds up hours; there, and of what is older than a week, a filter by service means the service "
+    "of the root."
+)
+OF_SPANS = "From raw spans, which are kept for a week."
 _IS_SHORT = "dateDiff('second', $__fromTime, $__toTime) <= 172800"
 
 

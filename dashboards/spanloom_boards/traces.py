@@ -148,7 +148,8 @@ _FOUND = Row(
         table(
             "Traces",
             "The first 200 of the view and the filters above. A click on a trace id shows it below; the command "
-            "spanloom trace with the id shows the same in a terminal, with its critical path.",
+            "spanloom trace with the id shows the same in a terminal, with its critical path. "
+            f"{sql.OF_TRACES}",
             [
                 Column("time", "Began", "dateTimeAsIso", width=190),
                 _ID,
@@ -192,7 +193,7 @@ _HOW_MANY = Row(
     [
         series(
             "How many match",
-            "Traces of the view and the filters by service: when a spike began.",
+            f"Traces of the view and the filters by service: when a spike began. {sql.OF_TRACES}",
             "short",
             HOW_MANY,
             links.of_series("service", "${view}"),
@@ -222,7 +223,8 @@ _TOP_OFFENDERS = Row(
         ),
         table(
             "Largest contexts",
-            "Requests by the tokens of their context, and how much of what was retrieved their answers cited.",
+            "Requests by the tokens of their context, and how much of what was retrieved their answers cited. "
+            f"{sql.OF_TRACES}",
             [
                 Column("context_tokens", "Context", "short"),
                 Column("documents", "Retrieved", "short"),
@@ -237,7 +239,7 @@ _TOP_OFFENDERS = Row(
         ),
         table(
             "Slowest retrievals",
-            "Single retrievals, the slowest first. From raw spans, which are kept for a week.",
+            f"Single retrievals, the slowest first. {sql.OF_SPANS}",
             [
                 Column("duration_ms", "Duration", "ms"),
                 Column("name", "Name"),

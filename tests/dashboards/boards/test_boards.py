@@ -13,6 +13,7 @@ from spanloom_boards.__main__ import FOLDER, written
 from spanloom_boards.hosts import REASONS
 from spanloom_boards.testing import targets
 from spanloom_processors.core.alerts.rules import Above, Band, Below, Budget, parse
+from spanloom_sinks.settings import RetentionSettings
 
 from tests.dashboards.boards import schema
 
@@ -132,6 +133,18 @@ def test_thresholds_are_those_of_the_default_rules() -> None:
         r.condition.width for r in RULES if isinstance(r.condition, Band) and r.metric.name == "cost_per_minute"
     ]
     assert f"middle + {width} * deviation" in text
+
+
+@pytest.mark.parametrize(("board", "panel"), OF_CLICKHOUSE, ids=lambda each: each["title"])
+def test_a_panel_that_does_not_see_all_of_a_long_range_says_so(board: dict[str, Any], panel: dict[str, Any]) -> None:
+    """Raw spans live a week, traces 90 days; roll-ups, and messages, longer."""
+    kept = RetentionSettings()
+    assert (kept.keep_spans_days, kept.keep_traces_days) == (7, 90)
+    asked = " ".join(target["rawSql"] for target in panel["targets"])
+    if re.search(r"\bspans AS|\botel_traces\b", asked):
+        assert "a week" in panel["description"]
+    if "trace_summaries" in asked:
+        assert "90 days" in panel["description"]
 
 
 def test_every_reason_for_which_a_producer_drops_spans_is_explained() -> None:

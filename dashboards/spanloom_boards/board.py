@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from spanloom_boards.links import SAVED, TRACES, to
 from spanloom_boards.panels import CLICKHOUSE, Panel
-from spanloom_boards.sql import FILTERS, WINDOWS
+from spanloom_boards.sql import FILTERS, WINDOWS, chosen_alerts
 
 Board = dict[str, Any]
 Variable = dict[str, Any]
@@ -136,12 +136,12 @@ _OTHERS = {
     "keepTime": True, "targetBlank": False, "icon": "external link", "tooltip": "", "url": "",
 }  # fmt: skip
 
-FIRED = """SELECT assumeNotNull(a.fired) AS time, ifNull(a.resolved, now64(3)) AS timeEnd,
+FIRED = f"""SELECT assumeNotNull(a.fired) AS time, ifNull(a.resolved, now64(3)) AS timeEnd,
     concat(a.rule, ' (', a.severity, ')') AS title, a.summary AS text,
     arrayStringConcat(mapValues(a.labels), ',') AS tags
 FROM alerts_now AS a
 WHERE a.fired IS NOT NULL AND a.fired <= $__toTime AND ifNull(a.resolved, now64(3)) >= $__fromTime
-  AND $__conditionalAll(has(['', ${service:singlequote}], a.labels['service']), $service)
+  AND {chosen_alerts()}
 ORDER BY time"""
 ALERTS = {
     "name": "Alerts", "datasource": CLICKHOUSE, "enable": True, "hide": False, "iconColor": "red",

@@ -68,7 +68,6 @@ _DOLLARS = [
     Column("tokens", "Tokens", "short"),
     Column("dollars_per_1k", "Per 1k tokens", "currencyUSD"),
 ]
-_ROOTS = "Beyond two days it adds up hours, and a filter by service means the service of the root."
 _LOWER = " Where calls are unpriced, cost is a lower bound; where nothing is known it is empty, never 0."
 
 
@@ -171,7 +170,8 @@ _COST = Row(
         ),
         series(
             "Cost of a request",
-            "Mean by service, from traces. The line is the limit of CostlyRequest, which is about single requests.",
+            "Mean by service, from traces. The line is the limit of CostlyRequest, which is about single requests. "
+            f"{sql.OF_SUMS}",
             "currencyUSD",
             PER_REQUEST,
             links.of_series("service", "costly"),
@@ -263,7 +263,7 @@ _BY_WHOM_AND_WHAT_FOR = Row(
         _by("By tenant", "Everything of the range.", [Column("tenant", "Tenant")], "tenant", where="1"),
         _by_trace(
             "By user",
-            f"Users are hashes. {_ROOTS}",
+            f"Users are hashes. {sql.OF_SUMS}",
             [Column("user", "User", width=220), Column("tenant", "Tenant")],
             "user",
             "tenant",
@@ -271,7 +271,7 @@ _BY_WHOM_AND_WHAT_FOR = Row(
         ),
         _by_trace(
             "By pipeline",
-            f"A pipeline is a service and the name of its root span. {_ROOTS}",
+            f"A pipeline is a service and the name of its root span. {sql.OF_SUMS}",
             [Column("service", "Service"), Column("name", "Pipeline")],
             "service",
             "name",

@@ -97,7 +97,7 @@ _PRODUCERS = Row(
                 Column("skew_ms", "Clock", "ms", limits.at((5000, "red"))),
             ],
             PRODUCERS,
-            links.of_row("environment", "service"),
+            links.of_row("environment", "service", "host"),
         )
     ],
 )
@@ -111,16 +111,15 @@ _OVER_TIME = Row(
             "By host. One host that falls behind the others of its service gets less traffic, or drops spans.",
             "suffix: /s",
             _over_time("sum(t.spans) / $__interval_s AS spans"),
-            links.traces(),
+            links.of_series("host"),
             name=_HOST,
         ),
         series(
             "Request latency",
-            "p95 by host. One slow host among equal ones is the host's fault, not the model's. From raw spans, which "
-            "are kept for a week.",
+            f"p95 by host. One slow host among equal ones is the host's fault, not the model's. {sql.OF_SPANS}",
             "ms",
             LATENCY,
-            links.traces("slow"),
+            links.of_series("host", "slow"),
             limits.LATENCY_MS,
             name=_HOST,
         ),
@@ -130,12 +129,15 @@ _OVER_TIME = Row(
             "NTP.",
             "ms",
             _over_time(f"median({_SKEW_MS}) AS skew"),
-            links.traces("unsure"),
+            links.of_series("host"),
             limits.at((5000, "red")),
             name=_HOST,
         ),
     ],
 )
+
+# A machine with GPUs serves the models of other hosts' services.
+_SLOW = links.traces("slow", "The slow traces of that time")
 
 _MACHINES = Row(
     "Machines",
@@ -144,10 +146,11 @@ _MACHINES = Row(
         series(
             "GPU utilization",
             "Share of the time in which a kernel ran, by host and GPU. Low while requests wait: the bottleneck is "
-            "before the GPU. From spanloom probe.",
+            "before the GPU. The line is the limit of GpuUnderused. From spanloom probe.",
             "percentunit",
             _sampled("gpu_utilization", f"{_MEAN} / 1e6 AS busy"),
-            links.traces("slow"),
+            _SLOW,
+            limits.GPU_BUSY,
             name=_GPU,
         ),
         series(
@@ -155,7 +158,7 @@ _MACHINES = Row(
             "In use at most, by host and GPU, with what the driver keeps for itself.",
             "bytes",
             _sampled("gpu_memory_used", "max(t.highest) AS memory"),
-            links.traces("slow"),
+            _SLOW,
             name=_GPU,
         ),
         series(
@@ -163,7 +166,7 @@ _MACHINES = Row(
             "Of all cores of a host.",
             "percentunit",
             _sampled("cpu_utilization", f"{_MEAN} / 1e6 AS busy"),
-            links.traces("slow"),
+            _SLOW,
             name=_HOST,
         ),
     ],
@@ -181,7 +184,7 @@ _GPUS = Row(
                 Column("host", "Host"),
                 Column("gpu_id", "GPU"),
                 Column("model", "Model"),
-                Column("busy", "Utilization", "percentunit"),
+                Column("busy", "Utilization", "percentunit", limits.GPU_BUSY),
                 Column("memory", "Memory in use", "bytes"),
                 Column("of_memory", "Memory", "bytes"),
                 Column("hottest", "Hottest", "celsius"),
@@ -190,10 +193,23 @@ _GPUS = Row(
                 Column("unanswered", "Unanswered", "short", limits.ANY),
             ],
             GPUS,
-            links.traces("slow"),
+            _SLOW,
         )
     ],
 )
+
+REASONS = {
+    "queue_full": "Kafka was slow or away for longer than the buffer has room",
+    "timeout": "Kafka did not answer in time",
+    "unreachable": "there was no way to Kafka",
+    "rejected": "Kafka refused it: rights, or a topic that is not there",
+    "too_large": "one span beyond what a message may hold",
+    "encode": "a span that cannot be written down, a defect",
+    "shutdown": "the process ended before it could send",
+    "disabled": "SPANLOOM_DISABLED is set",
+}
+"""Why a producer drops a span."""
+_WHY = "; ".join(f"{reason}: {why}" for reason, why in REASONS.items()) + "."
 
 _LOST_ON_THE_WAY = Row(
     "Lost on the way",
@@ -201,8 +217,7 @@ _LOST_ON_THE_WAY = Row(
     [
         table(
             "Spans that producers dropped",
-            "By reason, over the whole lives of producers that sent something last in the range. buffer_full: Kafka "
-            "was slow or away, or the buffer is too small.",
+            f"Over the whole lives of producers that sent something last in the range. {_WHY}",
             [
                 Column("host", "Host"),
                 Column("service", "Service"),
@@ -210,7 +225,7 @@ _LOST_ON_THE_WAY = Row(
                 Column("spans", "Spans", "short", limits.ANY),
             ],
             DROPPED,
-            links.of_row("service"),
+            links.of_row("service", "host"),
         )
     ],
 )

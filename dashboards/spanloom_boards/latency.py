@@ -71,7 +71,7 @@ _WHERE_THE_TIME_GOES = Row(
         bars(
             "Time of a request by stage",
             "Mean time of a trace that each stage spent itself, without what it waited for below it. The longest bar "
-            "is where to look. Beyond two days it adds up hours.",
+            f"is where to look. {sql.OF_SUMS}",
             "ms",
             STAGES,
             links.traces("slow"),
@@ -177,7 +177,7 @@ _THE_SLOWEST = Row(
         table(
             "Slowest documents",
             "Documents by the mean duration of the retrievals that returned them: a slow shard or a huge document "
-            "shows here. From raw spans, which are kept for a week.",
+            f"shows here. {sql.OF_SPANS}",
             [
                 Column("document", "Document"),
                 Column("service", "Service"),

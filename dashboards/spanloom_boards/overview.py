@@ -35,15 +35,18 @@ BLOCK_SHARE = f"""WITH (
 ) AS usual
 {sql.windows(f"{sql.share(sql.BLOCKED, sql.REQUESTS)} AS blocked", "usual AS last_24_h")}"""
 
-FRESHNESS = """SELECT
+FRESHNESS = f"""SELECT
     (SELECT if(count() = 0, NULL, dateDiff('second', max(b.log_time), now64(3))) FROM batches AS b
-        WHERE b.log_time > now() - toIntervalDay(2)) AS newest_span,
-    (SELECT if(count() = 0, NULL, dateDiff('second', max(p.log_time), now64(3))) FROM panes AS p
-        WHERE p.start > now() - toIntervalDay(2)) AS newest_window"""
+        WHERE b.log_time > now() - toIntervalDay(2)
+          AND {sql.chosen("environment", "service", of="b")}) AS newest_span,
+    (SELECT if(count() = 0, NULL, dateDiff('second', max(t.log_time), now64(3))) FROM panes AS t
+        WHERE t.start > now() - toIntervalDay(2)
+          AND {sql.chosen()}) AS newest_window"""
 
-FIRING = """SELECT countIf(a.severity = 'critical') AS critical, countIf(a.severity != 'critical') AS others
+FIRING = f"""SELECT countIf(a.severity = 'critical') AS critical, countIf(a.severity != 'critical') AS others
 FROM alerts_now AS a
-WHERE a.state = 'firing'"""
+WHERE a.state = 'firing'
+  AND {sql.chosen_alerts()}"""
 
 BY_GROUP = sql.totals(
     f"{sql.REQUESTS} AS requests",
@@ -56,6 +59,11 @@ BY_GROUP = sql.totals(
     by=("environment", "service", "tenant"),
     order="requests DESC",
 )
+
+
+def _alerts(rule: str) -> Column:
+    return Column(rule, rule, "none", limits.firing(rule), decimals=0)
+
 
 _TO_ALERTS = links.to("spanloom-alerts", "The alerts")
 
@@ -92,10 +100,12 @@ _NOW = Row(
         stat(
             "Cost a minute",
             "Known cost, a minute, over the whole range; model calls without a price are not in it (see Cost and "
-            "tokens).",
+            "tokens). What is usual is learnt, so there is no fixed limit: beside it, how many alerts CostUnusual fire "
+            "now.",
             "currencyUSD",
-            sql.totals(f"60 * {sql.of_range(sql.DOLLARS)} AS cost"),
+            sql.totals(f"60 * {sql.of_range(sql.DOLLARS)} AS cost", sql.firing("CostUnusual")),
             links.traces("costly"),
+            columns=[_alerts("CostUnusual")],
             decimals=4,
         ),
         stat(
@@ -109,16 +119,19 @@ _NOW = Row(
         ),
         stat(
             "Blocked",
-            "Share of requests that a safety check blocked. Whether that is unusual: see below.",
+            "Share of requests that a safety check blocked. What is usual is learnt, so there is no fixed limit: "
+            "beside it, how many alerts SafetyBlocksUnusual fire now.",
             "percentunit",
-            sql.totals(f"{sql.share(sql.BLOCKED, sql.REQUESTS)} AS blocked"),
+            sql.totals(f"{sql.share(sql.BLOCKED, sql.REQUESTS)} AS blocked", sql.firing("SafetyBlocksUnusual")),
             links.traces("blocked"),
+            columns=[_alerts("SafetyBlocksUnusual")],
         ),
         stat(
             "Age of the data",
-            "How old the newest stored span and the newest window are. If both grow, nothing arrives: no service "
-            "sends, or Kafka or the sink is down. If only windows grow, the processors are. Look at Pipeline before "
-            "you trust any other panel.",
+            "How old the newest stored message and the newest window are, of what the filters leave (a message has "
+            "no tenant); whatever the time range. If both grow, nothing arrives: no service sends, or Kafka or the "
+            "sink is down. If only windows grow, the processors are. Empty: nothing came for two days. Look at "
+            "Pipeline before you trust any other panel.",
             "s",
             FRESHNESS,
             links.to("spanloom-pipeline", "The pipeline"),
@@ -126,7 +139,8 @@ _NOW = Row(
         ),
         stat(
             "Firing",
-            "Alerts that fire now, whatever the time range.",
+            "Alerts that fire now about what the filters leave, whatever the time range. An alert that is about all "
+            "services or tenants, such as a budget, counts for each.",
             "none",
             FIRING,
             _TO_ALERTS,

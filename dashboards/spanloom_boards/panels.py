@@ -22,6 +22,7 @@ class Column(NamedTuple):
     thresholds: dict[str, Any] | None = None
     link: Link | None = None
     width: int | None = None
+    decimals: int | None = None
 
 
 PROMPT = (Column("prompt_id", "Prompt"), Column("prompt_version", "Version"))
@@ -201,4 +202,6 @@ def _properties(column: Column) -> list[dict[str, Any]]:
         said["links"] = [column.link]
     if column.width:
         said["custom.width"] = column.width
+    if column.decimals is not None:
+        said["decimals"] = column.decimals
     return [{"id": name, "value": value} for name, value in said.items()]

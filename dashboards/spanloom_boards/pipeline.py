@@ -122,8 +122,8 @@ _ON_TIME = Row(
         ),
         series(
             "From a span's end to the broker",
-            "p50 and p99 of log time minus the span's end: the producer's buffer, and the way to Kafka. From raw "
-            "spans, which are kept for a week.",
+            "p50 and p99 of log time minus the span's end: the producer's buffer, and the way to Kafka. "
+            f"{sql.OF_SPANS}",
             "ms",
             DELAY,
             links.traces(),
@@ -132,7 +132,8 @@ _ON_TIME = Row(
         series(
             "Late and future-dated spans",
             "Spans that came more than 3 s after their pane had ended, or were dated more than 5 s ahead. They are in "
-            "all totals. Many: a host with a wrong clock (Hosts), or a producer that could not send.",
+            "all totals. Many: a host with a wrong clock (Hosts), or a producer that could not send. "
+            f"{sql.OF_SPANS}",
             "short",
             LATE,
             links.traces("unsure"),
@@ -148,7 +149,8 @@ _WHOLE = Row(
     [
         table(
             "Traces by state",
-            "Complete, or partial and why; amended: summed up again from its spans because more of them came later.",
+            "Complete, or partial and why; amended: summed up again from its spans because more of them came later. "
+            f"{sql.OF_TRACES}",
             [
                 Column("state", "State"),
                 Column("reason", "Why"),

@@ -10,12 +10,14 @@ BY = {
     "Experiment": "experiment",
     "Model": "model",
 }
-_CASES = ", ".join(f"'${{by}}' = '{column}', t.{column}" for column in BY.values())
+_NAMED = {"prompt_version": "if(t.prompt_id = '', '', concat(t.prompt_id, '@', t.prompt_version))"}
+"""As the command line names them: a version says nothing without its prompt."""
+_CASES = ", ".join(f"'${{by}}' = '{column}', {_NAMED.get(column, f't.{column}')}" for column in BY.values())
 SIDE = f"multiIf({_CASES}, '')"
 """What is compared: a run, a version of a prompt, an experiment or a model."""
 
 _OF_PROMPT = "$__conditionalAll(t.prompt_id IN (${prompt:singlequote}), $prompt)"
-_OF_SIDES = f"$__conditionalAll({SIDE} IN (${{sides:singlequote}}, ${{base:singlequote}}), $sides)"
+_OF_SIDES = f"$__conditionalAll({SIDE} IN (${{sides:singlequote}}, {sql.typed('base')}), $sides)"
 _SIDES = f"{SIDE} != ''\n  AND {_OF_SIDES}\n  AND {_OF_PROMPT}"
 CHOICES = (
     f"SELECT DISTINCT {SIDE} AS side FROM {sql.WINDOWS}\n"
@@ -23,18 +25,22 @@ CHOICES = (
 )
 PROMPTS = f"SELECT DISTINCT t.prompt_id FROM {sql.WINDOWS}\nWHERE t.prompt_id != '' AND {sql.chosen()} ORDER BY 1"
 
+_CALL = "t.kind = 'llm'"
+_CALLS = f"sumIf(t.spans, {_CALL})"
 _MEASURES = {
     "requests": sql.REQUESTS,
-    "calls": "sumIf(t.spans, t.kind = 'llm')",
+    "calls": _CALLS,
     "request_p95": sql.quantile(0.95, where="t.request"),
-    "call_p50": sql.quantile(0.5, where="t.kind = 'llm'"),
-    "call_p95": sql.quantile(0.95, where="t.kind = 'llm'"),
+    "call_p50": sql.quantile(0.5, where=_CALL),
+    "call_p95": sql.quantile(0.95, where=_CALL),
     "ttft_p95": sql.quantile(0.95, "ttft"),
-    "errors": sql.share("sum(t.errors)", "sum(t.spans)"),
-    "blocks": sql.share("sum(t.blocks)", "sum(t.spans)"),
+    "failed": sql.share(sql.FAILED, sql.REQUESTS),
+    "failed_calls": sql.share(f"sumIf(t.errors, {_CALL})", _CALLS),
+    "blocked": sql.share(sql.BLOCKED, sql.REQUESTS),
+    "blocked_calls": sql.share(f"sumIf(t.blocks, {_CALL})", _CALLS),
     "dollars": sql.DOLLARS,
-    "per_call": sql.share(sql.DOLLARS, "sumIf(t.spans, t.kind = 'llm')"),
-    "tokens_per_call": sql.share(f"sum({sql.TOKENS})", "sumIf(t.spans, t.kind = 'llm')"),
+    "per_call": sql.share(sql.DOLLARS, _CALLS),
+    "tokens_per_call": sql.share(f"sum({sql.TOKENS})", _CALLS),
     "context_use": sql.share("sum(t.cited)", "sum(t.documents)"),
 }
 _COMPARED = ("request_p95", "call_p50", "call_p95", "ttft_p95", "per_call", "tokens_per_call")
@@ -46,7 +52,7 @@ def _grouped(columns: str) -> str:
 
 
 _ALL = ", ".join(f"{expression} AS {name}" for name, expression in _MEASURES.items())
-_IS_BASE = "side = ${base:singlequote}"
+_IS_BASE = f"side = {sql.typed('base')}"
 
 
 def _of_base(value: str, partition: str = "") -> str:
@@ -93,7 +99,8 @@ _SIDE_BY_SIDE = Row(
         table(
             "Measures and their difference to the base",
             "A row for each side; the base comes first. A change is relative: +20 % in red is a fifth slower, dearer "
-            "or longer than the base. Of few calls a difference says little.",
+            "or longer than the base. Of few calls a difference says little. What is said of requests is empty for "
+            "prompts and models: requests have neither.",
             [
                 Column("side", "Side"),
                 Column("requests", "Requests", "short"),
@@ -106,8 +113,10 @@ _SIDE_BY_SIDE = Row(
                 Column("call_p95_change", "Call p95 Δ", "percentunit", _CHANGE),
                 Column("ttft_p95", "First token p95", "ms", limits.TTFT_MS),
                 Column("ttft_p95_change", "First token p95 Δ", "percentunit", _CHANGE),
-                Column("errors", "Failed", "percentunit", limits.ERRORS),
-                Column("blocks", "Blocked", "percentunit"),
+                Column("failed", "Failed requests", "percentunit", limits.ERRORS),
+                Column("failed_calls", "Failed calls", "percentunit", limits.ERRORS),
+                Column("blocked", "Blocked requests", "percentunit"),
+                Column("blocked_calls", "Blocked calls", "percentunit"),
                 Column("dollars", "Cost", "currencyUSD"),
                 Column("per_call", "Cost a call", "currencyUSD"),
                 Column("per_call_change", "Cost a call Δ", "percentunit", _CHANGE),
@@ -149,7 +158,7 @@ _OVER_TIME = Row(
             "Model call latency",
             "p95 of model calls of each side, where they overlap in time and where not.",
             "ms",
-            _over_time(f"{sql.quantile(0.95)} AS p95", "t.kind = 'llm'"),
+            _over_time(f"{sql.quantile(0.95)} AS p95", _CALL),
             _traces("__field.labels.side", "slow"),
             name=_NAME,
         ),
@@ -157,19 +166,24 @@ _OVER_TIME = Row(
             "Cost of a model call",
             "Known dollars of a call of each side.",
             "currencyUSD",
-            _over_time(f"{sql.DOLLARS} / sum(t.spans) AS cost", "t.kind = 'llm'"),
+            _over_time(f"{sql.DOLLARS} / sum(t.spans) AS cost", _CALL),
             _traces("__field.labels.side", "costly"),
             limits.REQUEST_DOLLARS,
             name=_NAME,
         ),
         series(
-            "Failed spans",
-            "Share of failed spans of each side.",
+            "Failed requests and calls",
+            "Share of the requests, and of the model calls, of each side that failed. Prompts and models have "
+            "calls alone.",
             "percentunit",
-            _over_time("sum(t.errors) / sum(t.spans) AS failed", "1"),
+            _over_time(
+                f"{sql.share(sql.FAILED, sql.REQUESTS)} AS requests, "
+                f"{sql.share(f'sumIf(t.errors, {_CALL})', _CALLS)} AS calls",
+                f"(t.request OR {_CALL})",
+            ),
             _traces("__field.labels.side", "errors"),
             limits.ERRORS,
-            name=_NAME,
+            name=f"{_NAME}: ${{__field.name}}",
         ),
     ],
 )

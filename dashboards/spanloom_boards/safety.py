@@ -15,9 +15,11 @@ def scored(name: str) -> str:
 REASONS = sql.windows(
     f"{sql.per_minute('sum(b.count)')} AS blocks", by=["b.reason AS reason"], each="t.block_reasons AS b"
 )
-FLAG = """multiIf(
-        positionCaseInsensitive(name, 'toxic') > 0, 'toxicity',
-        match(lower(name), 'pii|card|personal|email|phone'), 'PII',
+# Words, not parts of words: a scorecard holds no card number.
+_PII = "pii|((credit|debit|bank|payment)_?)?cards?(_?numbers?)?|personal|e_?mails?|phones?"
+FLAG = f"""multiIf(
+        match(lower(name), 'toxic'), 'toxicity',
+        match(replaceRegexpAll(lower(name), '[^a-z]+', '_'), '(^|_)({_PII})(_|$)'), 'PII',
         match(lower(name), 'injection|jailbreak'), 'injection', '')"""
 FLAGS = f"""SELECT time, {FLAG} AS flag, sum(flagged) AS flagged
 FROM (
@@ -109,7 +111,7 @@ _WHO_IS_BLOCKED = Row(
         table(
             "Blocked requests by reason",
             "How many requests of how many users, and the latest of them. Few users with many blocks: look at one of "
-            "them.",
+            f"them. {sql.OF_TRACES}",
             [
                 Column("reason", "Reason"),
                 Column("service", "Service"),
@@ -124,7 +126,7 @@ _WHO_IS_BLOCKED = Row(
         series(
             "Refusals",
             "Share of model calls that ended in refusal, content_filter or safety: the provider refused, not a check "
-            "of ours. From raw spans, which are kept for a week.",
+            f"of ours. {sql.OF_SPANS}",
             "percentunit",
             REFUSALS,
             links.of_series("model"),

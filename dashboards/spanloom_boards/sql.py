@@ -27,6 +27,24 @@ def chosen(*names: str, of: str = "t") -> str:
     )
 
 
+def typed(name: str) -> str:
+    """The one value of a variable as a text, whatever is in it: no format of Grafana's escapes backslashes."""
+    return f"decodeURLComponent('${{{name}:percentencode}}')"
+
+
+def chosen_alerts() -> str:
+    """The condition that an alert is of what the variables say, or of more: its rule does not tell it apart."""
+    return "\n  AND ".join(
+        f"$__conditionalAll(has(['', ${{{name}:singlequote}}], a.labels['{name}']), ${name})" for name in FILTERS
+    )
+
+
+def firing(rule: str) -> str:
+    """How many alerts of the rule fire now, about what the variables say."""
+    of_rule = f"a.state = 'firing' AND a.rule = '{rule}'"
+    return f"(SELECT count() FROM alerts_now AS a WHERE {of_rule}\n  AND {chosen_alerts()}) AS {rule}"
+
+
 def windows(*columns: str, by: Sequence[str] = (), where: str = "", having: str = "", each: str = "") -> str:
     """A time series over roll-ups: `columns` in each interval, a series for each value of `by`.
 
@@ -112,6 +130,15 @@ SPANS = "sum(t.spans) > 0"
 # traces know roots only: their rows have no trace_id.
 _SPANS_OF_SERVICE = """SELECT s.trace_id FROM spans AS s
       WHERE $__timeFilter(s.end) AND s.service IN (${service:singlequote})"""
+# What panels say of how far back such queries see.
+OF_TRACES = (
+    "Traces are kept for 90 days; of what is older than a week a filter by service means the service of the root."
+)
+OF_SUMS = (
+    "Beyond two days it adds up hours; there, and of what is older than a week, a filter by service means the service "
+    "of the root."
+)
+OF_SPANS = "From raw spans, which are kept for a week."
 _IS_SHORT = "dateDiff('second', $__fromTime, $__toTime) <= 172800"
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 _MACRO = re.compile(r"\$__(\w+)\b")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(\w+)")
@@ -79,6 +79,9 @@ def formatted(view: View, name: str, form: str) -> str:
     values = chosen if isinstance(chosen, list) else [chosen]
     if form == "singlequote":
         return ",".join("'" + each.replace("'", "\\'") + "'" for each in values)
+    if form == "percentencode":
+        assert isinstance(value, str), f"the values of {name} would come as one"
+        return quote(value, safe="")
     if form == "queryparam":
         given = value if isinstance(value, list) else [value]
         return "&".join(f"var-{name}={quote_plus(each)}" for each in given)

@@ -37,21 +37,26 @@ def _by_view(what: dict[str, str], otherwise: str) -> str:
 _LATEST = VIEWS["latest"].order
 FIRST = _by_view({name: view.order for name, view in VIEWS.items() if view.order != _LATEST}, _LATEST)
 IN_VIEW = _by_view({name: view.where for name, view in VIEWS.items() if view.where != "1"}, "1")
-_WITH_ATTRIBUTE = """SELECT s.trace_id FROM spans AS s
-      WHERE s.end >= $__fromTime AND mapContains(s.attributes, ${attribute:singlequote})
-        AND $__conditionalAll(s.attributes[${attribute:singlequote}] = ${attribute_is:singlequote}, $attribute_is)"""
+_WITH_ATTRIBUTE = f"""SELECT s.trace_id FROM spans AS s
+      WHERE s.end >= $__fromTime AND mapContains(s.attributes, {sql.typed("attribute")})
+        AND $__conditionalAll(s.attributes[{sql.typed("attribute")}] = {sql.typed("attribute_is")}, $attribute_is)"""
+_ON_HOST = f"""SELECT s.trace_id FROM spans AS s
+      WHERE s.end >= $__fromTime AND s.host = {sql.typed("host")}"""
 SEARCHED = "\n  AND ".join(
     [
         f"({IN_VIEW})",
-        "$__conditionalAll(t.prompt_id = ${prompt:singlequote}, $prompt)",
+        f"$__conditionalAll(t.prompt_id = {sql.typed('prompt')}, $prompt)",
         *(
-            f"$__conditionalAll(t.{name} = ${{{name}:singlequote}}, ${name})"
-            for name in ("prompt_version", "user", "run_id", "experiment", "block_reason")
+            f"$__conditionalAll(t.{name} = {sql.typed(name)}, ${name})"
+            for name in ("user", "run_id", "experiment", "block_reason")
         ),
-        "$__conditionalAll(has(t.models, ${model:singlequote}), $model)",
-        "$__conditionalAll(t.duration_ms >= toFloat64OrZero(${at_least_ms:singlequote}), $at_least_ms)",
-        "$__conditionalAll(positionCaseInsensitive(t.name, ${search:singlequote}) > 0, $search)",
+        f"$__conditionalAll({sql.typed('prompt_version')} IN (t.prompt_version, "
+        "concat(t.prompt_id, '@', t.prompt_version)), $prompt_version)",
+        f"$__conditionalAll(has(t.models, {sql.typed('model')}), $model)",
+        f"$__conditionalAll(t.duration_ms >= toFloat64OrZero({sql.typed('at_least_ms')}), $at_least_ms)",
+        f"$__conditionalAll(positionCaseInsensitive(t.name, {sql.typed('search')}) > 0, $search)",
         f"$__conditionalAll(t.trace_id IN (\n      {_WITH_ATTRIBUTE}), $attribute)",
+        f"$__conditionalAll(t.trace_id IN (\n      {_ON_HOST}), $host)",
     ]
 )
 
@@ -98,7 +103,7 @@ ONE = f"""SELECT t.TraceId AS traceID, t.SpanId AS spanID, t.ParentSpanId AS par
         (trace, span, {_pairs("attributes")})::Tuple(traceID String, spanID String, tags Array(Map(String, String))),
         t.Links.TraceId, t.Links.SpanId, t.Links.Attributes) AS references
 FROM otel_traces AS t
-WHERE t.TraceId = ${{trace_id:singlequote}}
+WHERE t.TraceId = {sql.typed("trace_id")}
 ORDER BY startTime"""
 
 HEAVIEST = sql.totals(
@@ -143,7 +148,8 @@ _FOUND = Row(
         table(
             "Traces",
             "The first 200 of the view and the filters above. A click on a trace id shows it below; the command "
-            "spanloom trace with the id shows the same in a terminal, with its critical path.",
+            "spanloom trace with the id shows the same in a terminal, with its critical path. "
+            f"{sql.OF_TRACES}",
             [
                 Column("time", "Began", "dateTimeAsIso", width=190),
                 _ID,
@@ -187,7 +193,7 @@ _HOW_MANY = Row(
     [
         series(
             "How many match",
-            "Traces of the view and the filters by service: when a spike began.",
+            f"Traces of the view and the filters by service: when a spike began. {sql.OF_TRACES}",
             "short",
             HOW_MANY,
             links.of_series("service", "${view}"),
@@ -217,7 +223,8 @@ _TOP_OFFENDERS = Row(
         ),
         table(
             "Largest contexts",
-            "Requests by the tokens of their context, and how much of what was retrieved their answers cited.",
+            "Requests by the tokens of their context, and how much of what was retrieved their answers cited. "
+            f"{sql.OF_TRACES}",
             [
                 Column("context_tokens", "Context", "short"),
                 Column("documents", "Retrieved", "short"),
@@ -232,7 +239,7 @@ _TOP_OFFENDERS = Row(
         ),
         table(
             "Slowest retrievals",
-            "Single retrievals, the slowest first. From raw spans, which are kept for a week.",
+            f"Single retrievals, the slowest first. {sql.OF_SPANS}",
             [
                 Column("duration_ms", "Duration", "ms"),
                 Column("name", "Name"),
@@ -263,7 +270,7 @@ def traces() -> Board:
         [
             choice("view", "View", {view.name: name for name, view in VIEWS.items()}),
             typed("prompt", "Prompt", "The id of a prompt; empty: any."),
-            typed("prompt_version", "Version", "The version of a prompt; empty: any."),
+            typed("prompt_version", "Version", "The version of a prompt, or PROMPT@VERSION; empty: any."),
             typed("model", "Model", "A model that answered in it; empty: any."),
             typed("user", "User", "The hash of a user; empty: any."),
             typed("run_id", "Run", "The id of a run; empty: any."),
@@ -275,6 +282,7 @@ def traces() -> Board:
                 "attribute", "Attribute", "A name: traces of which a span has that attribute; empty: any. For a week."
             ),
             typed("attribute_is", "is", "The value of that attribute; empty: whatever it is."),
+            typed("host", "Host", "Traces of which a span ran on that host; empty: any. For a week."),
             typed("trace_id", "Trace", "32 hexadecimal digits: the trace to open."),
         ],
         since="now-1h",

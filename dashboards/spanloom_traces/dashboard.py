@@ -11,10 +11,16 @@ from spanloom_traces.connection import Connection
 from spanloom_traces.period import Since, moment
 
 _LONG = timedelta(days=3)
-"""What goes further back is summed up from hours, not minutes."""
+"""What goes further back is summed up from hours; of the last one from minutes, since it may end within it."""
 
+_HOURS = """(
+    SELECT * FROM panes_1h FINAL WHERE start >= begins AND start < toStartOfHour(ends)
+    UNION ALL
+    SELECT * FROM panes_1m FINAL WHERE start >= begins AND start >= toStartOfHour(ends) AND start < ends
+)"""
+_MINUTES = "(SELECT * FROM panes_1m FINAL WHERE start >= begins AND start < ends)"
 _FIGURES = """
-WITH {unit}({since}) AS begins, greatest({until}, begins) AS ends
+WITH (SELECT {unit}({since})) AS begins, greatest((SELECT {until}), begins) AS ends
 SELECT
     toUnixTimestamp64Nano(toDateTime64(begins, 9, 'UTC')) AS start, toUnixTimestamp64Nano(ends) AS end,
     sumIf(t.spans, t.request) AS request_count,
@@ -32,9 +38,8 @@ SELECT
     sum(t.cache_hits) AS cache_hits,
     greatest(0, sumIf(t.spans, t.kind = 'llm') - cache_hits) AS cache_misses,
     sumForEachIf(t.latency_le, t.request) AS latencies
-FROM {panes} AS t FINAL
-WHERE t.start >= begins AND t.start < ends
-    AND ({service} = '' OR t.service = {service}) AND ({environment} = '' OR t.environment = {environment})
+FROM {panes} AS t
+WHERE ({service} = '' OR t.service = {service}) AND ({environment} = '' OR t.environment = {environment})
 """
 
 
@@ -52,7 +57,7 @@ class DashboardData(Struct, frozen=True, rename="camel"):
     """
 
     start: int
-    """Epoch nanoseconds, like `end`; the beginning of a minute, or of an hour."""
+    """Epoch nanoseconds, like `end`; the beginning of a minute, or of an hour. `end` is now, or that of a minute."""
     end: int
     request_count: int
     prompt_tokens: int
@@ -83,14 +88,19 @@ def dashboard_data(
     parameters, long = Parameters(), _is_long(since)
     text = _FIGURES.format(
         unit="toStartOfHour" if long else "toStartOfMinute",
-        panes="panes_1h" if long else "panes_1m",
+        panes=_HOURS if long else _MINUTES,
         since=moment(since, parameters),
-        until=moment(timedelta() if until is None else until, parameters),
+        until=moment(timedelta(), parameters) if until is None else _end_of_minute(moment(until, parameters)),
         service=parameters.add(service, "String"),
         environment=parameters.add(environment, "String"),
     )
     (row,) = connection.rows(text, parameters.values)
     return _figures(row)
+
+
+def _end_of_minute(moment: str) -> str:
+    """The end of the minute that `moment`, in whole microseconds, is in or at the end of."""
+    return f"toDateTime64(toStartOfMinute({moment} + toIntervalMicrosecond(59999999)), 9, 'UTC')"
 
 
 def _figures(row: dict[str, Any]) -> DashboardData:

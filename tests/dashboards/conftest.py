@@ -214,7 +214,7 @@ def settings(clickhouse: str) -> ViewerSettings:
         ("traces", [*traces(), *run_traces]),
         ("alerts", alerts()),
         ("panes_1m", panes()),
-        ("panes_1h", panes()),
+        ("panes_1h", [pane | {"start": MINUTE // 3600 * 3600} for pane in panes()]),
     ):
         insert(clickhouse, database, table, rows)
     return ViewerSettings(clickhouse_url=clickhouse, clickhouse_database=database)

@@ -193,10 +193,13 @@ def test_the_figures_have_the_names_that_dashboards_expect(store):
     assert written["latencyHistogram"][0] == {"leMs": 100.0, "count": 0}
 
 
-def test_figures_end_where_they_are_told_to(store):
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=30)])
+def test_figures_end_with_the_minute_that_they_are_told_to_end_in(store, back):
     minute = datetime.fromtimestamp(MINUTE, UTC)
-    before = store.dashboard_data(since=minute - timedelta(hours=1), until=minute)
+    before = store.dashboard_data(since=minute - back, until=minute)
     assert (before.request_count, before.end) == (0, MINUTE * 10**9)
+    within = store.dashboard_data(since=minute - back, until=minute + timedelta(seconds=1))
+    assert (within.request_count, within.end) == (10, (MINUTE + 60) * 10**9)
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,26 @@ def test_the_gateway_s_key_is_the_one_that_the_documents_name() -> None:
 
 def test_what_is_scraped_is_a_service_that_exposes_the_port(services: dict[str, Any]) -> None:
     scraped = yaml.safe_load((FILES / "prometheus/prometheus.yml").read_text())["scrape_configs"]
-    targets = [target for job in scraped for group in job["static_configs"] for target in group["targets"]]
+    groups = [group for job in scraped for group in job.get("static_configs", ())]
+    targets = [target for group in groups for target in group["targets"]]
     for target in targets:
         host, port = target.split(":")
         assert host == "localhost" or port in services[host]["expose"], target
+
+
+def test_everything_that_has_metrics_is_scraped(services: dict[str, Any]) -> None:
+    """A probe runs on machines that are not the file's: whoever has some names them in a file."""
+    said = re.findall(r"\w+_METRICS_PORT` \((\d+)\)", (DEPLOY.parent / "docs/metrics.md").read_text())
+    jobs = yaml.safe_load((FILES / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    named = {job["job_name"]: job for job in jobs}
+    ports = {
+        name: job["static_configs"][0]["targets"][0].split(":")[1]
+        for name, job in named.items()
+        if "static_configs" in job
+    }
+    assert set(said) - set(ports.values()) == {"9466"}
+    (read,) = [path for each in named["spanloom-probe"]["file_sd_configs"] for path in each["files"]]
+    assert yaml.safe_load((FILES / "prometheus" / read).read_text()) == [{"targets": []}]
 
 
 def test_an_alert_leaves_at_once() -> None:

@@ -30,6 +30,7 @@ MINUTE_NS = 60_000_000_000
 TOPIC_ID = "recorded"
 TRACES = 240
 DROPPED = 7
+SHARDS = ("0", "1", "it's\\2 %5C")
 _SOURCE = emit.Source("llm.spans", TOPIC_ID, 0, 1, 1)
 _MODELS = [("openai", "gpt-4o-mini"), ("anthropic", "claude-3-5-haiku-latest"), (None, "own-model")]
 
@@ -173,7 +174,7 @@ class _Traffic:
             "environment": "production" if service == "rag-agent" or self._sequence[service] % 5 else "staging",
             "host": f"host-{self._sequence[service] % 2}", "version": "1.4.0", "sdk": "spanloom-python/0.1.0",
             "sent": end, "made": self._made[service] + dropped, "given_up": [], "last": last,
-            "dropped": [{"reason": "buffer_full", "spans": dropped}] if dropped else [], "spans": spans,
+            "dropped": [{"reason": "queue_full", "spans": dropped}] if dropped else [], "spans": spans,
         }  # fmt: skip
         self._sequence[service] += 1
         return codec.encode("span_batch", datum), log_time
@@ -199,7 +200,8 @@ class _Traffic:
                 "payload": None,
             } | said  # fmt: skip
 
-        failed = {"status": "error", "error_type": "timeout"} if n % 25 == 7 else {}
+        timeout = {"status": "error", "error_type": "timeout"}
+        failed, lost = timeout if n % 25 == 7 else {}, timeout if n % 50 == 7 else {}
         chat = [
             span("request", "POST /chat", 1, None, span_id=root, otel_kind="server", **failed),
             span("safety", "check question", 0.99, block_reason=blocked),
@@ -207,7 +209,8 @@ class _Traffic:
             span("feedback", "feedback", 0, scores=_scores(thumbs=float(n % 4 > 0), rating=1 + n % 5)),
         ]
         prompt = {
-            "id": "answer", "version": str(1 + n % 2), "context_truncated": False, "system_tokens": 120,
+            "id": "answer" if n % 5 < 4 else "summary", "version": str(1 + n % 2), "context_truncated": False,
+            "system_tokens": 120,
             "instructions_tokens": 60, "few_shot_tokens": 200, "context_tokens": 900 + 10 * n,
             "user_tokens": 30 + n % 20,
         }  # fmt: skip
@@ -224,13 +227,13 @@ class _Traffic:
         scores = {"hit": _scores(hit_at_k=float(n % 5 > 0)), "precise": _scores(context_precision=0.25 * (n % 5))}
         judged = _scores(hallucination=float(n % 10 == 0), toxicity=float(n % 40 == 3))
         found = {"k": 4, "documents": documents}
-        shard = [{"key": "shard", "value": str(n % 3)}] if n % 2 else []
+        shard = [{"key": "shard", "value": SHARDS[n % 3]}] if n % 2 else []
         answer = call[::-1]
         agent = [
             span("request", "POST /answer", 0.88, call, span_id=answer, remote=True, otel_kind="server", **failed),
             span("retrieval", "search", 0.85, answer, retrieval=found, scores=scores["hit"], attributes=shard),
             span("rerank", "rerank", 0.7, answer, scores=scores["precise"]),
-            span("llm", f"chat {model}", 0.6, answer, llm=llm, prompt=prompt, events=[event], links=[link]),
+            span("llm", f"chat {model}", 0.6, answer, llm=llm, prompt=prompt, events=[event], links=[link], **lost),
             span("postproc", "judge", 0.01, answer, scores=judged),
         ]  # fmt: skip
         if n == 100:

@@ -8,9 +8,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import yaml
+from spanloom import buffer, sender
 from spanloom_boards.__main__ import FOLDER, written
+from spanloom_boards.hosts import REASONS
 from spanloom_boards.testing import targets
-from spanloom_processors.core.alerts.rules import Above, Band, Budget, parse
+from spanloom_processors.core.alerts.rules import Above, Band, Below, Budget, parse
+from spanloom_sinks.settings import RetentionSettings
 
 from tests.dashboards.boards import schema
 
@@ -100,7 +103,8 @@ def test_every_panel_has_a_unit_thresholds_and_words_for_who_is_on_call(name: st
             if each["id"] == "unit"
         ]
         assert all(unit in schema.UNITS or unit.startswith("suffix:") for unit in said), panel["title"]
-        assert defaults["thresholds"]["steps"][0] == {"color": "green", "value": None}
+        assert defaults["thresholds"]["steps"][0]["value"] is None
+        assert "green" in {step["color"] for step in defaults["thresholds"]["steps"]}
         about = panel["description"]
         assert len(about.split()) >= 4, panel["title"]
         assert about.endswith("."), panel["title"]
@@ -121,11 +125,51 @@ def test_thresholds_are_those_of_the_default_rules() -> None:
     for rule in fixed:
         scale = 1000 if rule.metric.unit == "seconds" else 1
         assert (colours[rule.severity], rule.condition.limit * scale) in steps, rule.name  # type: ignore[union-attr]
+    (below,) = [rule for rule in RULES if isinstance(rule.condition, Below)]
+    assert ("green", below.condition.limit) in steps  # type: ignore[union-attr]
+    assert (colours[below.severity], None) in steps
     text = json.dumps(BOARDS["overview"])
     (width,) = [
         r.condition.width for r in RULES if isinstance(r.condition, Band) and r.metric.name == "cost_per_minute"
     ]
     assert f"middle + {width} * deviation" in text
+
+
+@pytest.mark.parametrize(("board", "panel"), OF_CLICKHOUSE, ids=lambda each: each["title"])
+def test_a_panel_that_does_not_see_all_of_a_long_range_says_so(board: dict[str, Any], panel: dict[str, Any]) -> None:
+    """Raw spans live a week, traces 90 days; roll-ups, and messages, longer."""
+    kept = RetentionSettings()
+    assert (kept.keep_spans_days, kept.keep_traces_days) == (7, 90)
+    asked = " ".join(target["rawSql"] for target in panel["targets"])
+    if re.search(r"\bspans AS|\botel_traces\b", asked):
+        assert "a week" in panel["description"]
+    if "trace_summaries" in asked:
+        assert "90 days" in panel["description"]
+
+
+def test_every_reason_for_which_a_producer_drops_spans_is_explained() -> None:
+    source = Path(sender.__file__).read_text()
+    named = re.findall(r'lost\["(\w+)"\]|give_up\(\w+, "(\w+)"\)|_REASONS\.get\(.+?, "(\w+)"\)', source)
+    assert len(named) == 4
+    given = {*sender._REASONS.values(), *buffer.Refusals._fields, *(name for each in named for name in each if name)}
+    assert given == REASONS.keys()
+    (panel,) = [panel for _, panel in OF_CLICKHOUSE if panel["title"] == "Spans that producers dropped"]
+    assert all(f"{reason}: {why}" in panel["description"] for reason, why in REASONS.items())
+
+
+def test_of_a_limit_that_a_rule_learns_the_overview_asks_the_rule() -> None:
+    """There it turns the rule's colour where the rule fires."""
+    learnt = {rule.name: rule for rule in RULES if isinstance(rule.condition, Band)}
+    shown = {
+        override["matcher"]["options"]: {each["id"]: each["value"] for each in override["properties"]}
+        for panel in panels(BOARDS["overview"])
+        for override in panel["fieldConfig"]["overrides"]
+        if override["matcher"]["options"] in learnt
+    }
+    assert shown.keys() == learnt.keys()
+    colours = {"warning": "orange", "critical": "red"}
+    for name, said in shown.items():
+        assert said["thresholds"]["steps"][1] == {"color": colours[learnt[name].severity], "value": 1}
 
 
 @pytest.mark.parametrize(("board", "panel"), OF_CLICKHOUSE, ids=lambda each: each["title"])

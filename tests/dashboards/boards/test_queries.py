@@ -15,13 +15,14 @@ import clickhouse_connect
 import pytest
 import yaml
 from clickhouse_connect.driver.client import Client
+from spanloom_boards.safety import FLAG
 from spanloom_boards.testing import View, expand, formatted, opened, targets
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks.settings import VerifySettings
 from spanloom_sinks.verify.run import verify
 
 from tests.dashboards.boards.needs import NEEDS, NUMBER, TIME
-from tests.dashboards.boards.recorded import DROPPED, Recorded, record
+from tests.dashboards.boards.recorded import DROPPED, SHARDS, Recorded, record
 
 ROOT = Path(__file__).parents[3]
 GRAFANA = ROOT / "dashboards" / "grafana"
@@ -125,8 +126,11 @@ NOTHING_OF_THE_AGENT = {
 """Of these the recorded agent, and its one prompt, have nothing."""
 
 
-@pytest.mark.parametrize("by", ["prompt_version", "experiment", "model"])
-def test_runs_can_be_compared_by_anything(by: str, client: Client, ask: Ask, recorded: Recorded) -> None:
+MEASURES = "Measures and their difference to the base"
+
+
+def compared(by: str, ask: Ask, recorded: Recorded) -> View:
+    """The board of runs with every side `by` something chosen, the first one as the base."""
     board = BOARDS["runs"]
     view = seen(board, ask, recorded)
     view.values["by"] = by
@@ -135,11 +139,37 @@ def test_runs_can_be_compared_by_anything(by: str, client: Client, ask: Ask, rec
             values = ask(expand(variable["query"]["rawSql"], view))
             view.options[variable["name"]] = values
     view.values |= {"base": values[0], "sides": values[1:]}
-    (compared,) = [target for panel, target in targets(board) if panel["title"].startswith("Measures")]
-    rows = list(client.query(expand(compared["rawSql"], view)).named_results())
-    assert [row["side"] for row in rows] == values
+    return view
+
+
+@pytest.mark.parametrize("by", ["prompt_version", "experiment", "model"])
+def test_runs_can_be_compared_by_anything(by: str, client: Client, ask: Ask, recorded: Recorded) -> None:
+    view = compared(by, ask, recorded)
+    _, rows = rows_of("runs", MEASURES, view, client)
+    assert [row["side"] for row in rows] == view.options["base"]
     assert rows[0]["call_p95_change"] == 0
     assert rows[1]["call_p95_change"] == pytest.approx(rows[1]["call_p95"] / rows[0]["call_p95"] - 1)
+
+
+@pytest.mark.parametrize(
+    ("by", "side"),
+    [("run_id", "run_id"), ("prompt_version", "if(prompt_id = '', '', concat(prompt_id, '@', prompt_version))")],
+)
+def test_failed_and_blocked_are_shares_of_requests_and_of_calls(
+    by: str, side: str, client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    """And versions of different prompts are different sides. A request has no prompt: these have calls alone."""
+    _, rows = rows_of("runs", MEASURES, compared(by, ask, recorded), client)
+    requests, calls = "nullIf(countIf(request), 0)", "nullIf(countIf(kind = 'llm'), 0)"
+    truth = client.query(
+        f"SELECT {side} AS side, countIf(request AND error) / {requests}, countIf(blocked) / {requests}, "
+        f"countIf(kind = 'llm' AND error) / {calls}, countIf(kind = 'llm' AND blocked) / {calls} "
+        "FROM spans FINAL WHERE side != '' GROUP BY side ORDER BY side"
+    ).result_rows
+    measures = ("failed", "blocked", "failed_calls", "blocked_calls")
+    assert [(row["side"], *(row[name] for name in measures)) for row in rows] == truth
+    assert len(rows) > 2
+    assert any(row["failed_calls"] for row in rows)
 
 
 (SAVED,) = [variable for variable in BOARDS["traces"]["templating"]["list"] if variable["name"] == "view"]
@@ -173,7 +203,16 @@ def test_a_filter_leaves_what_it_names(client: Client, ask: Ask, recorded: Recor
         assert "chat" in row["name"]
 
 
-@pytest.mark.parametrize(("value", "shards"), [("", {"0", "1", "2"}), ("2", {"2"}), ("it's", set())])
+@pytest.mark.parametrize(
+    ("value", "shards"),
+    [
+        ("", set(SHARDS)),
+        (SHARDS[0], {SHARDS[0]}),
+        (SHARDS[2], {SHARDS[2]}),
+        ("it's", set()),
+        ("\\' OR 1 = 1 --", set()),
+    ],
+)
 def test_traces_are_found_by_an_attribute_of_their_spans(
     value: str, shards: set[str], client: Client, ask: Ask, recorded: Recorded
 ) -> None:
@@ -184,6 +223,16 @@ def test_traces_are_found_by_an_attribute_of_their_spans(
         "SELECT trace_id, attributes['shard'] FROM spans FINAL WHERE mapContains(attributes, 'shard')"
     )
     assert found == {trace_id for trace_id, shard in stored.result_rows if shard in shards}
+
+
+@pytest.mark.parametrize("name", [v["name"] for v in BOARDS["traces"]["templating"]["list"] if v["type"] == "textbox"])
+def test_whatever_is_typed_is_a_text(name: str, client: Client, ask: Ask, recorded: Recorded) -> None:
+    """And nothing is called so; a place of a trace is not looked for among the others."""
+    said = {name: "\\' OR 1 = 1 -- ${user} \\"} | ({"attribute": "shard"} if name == "attribute_is" else {})
+    view = seen(BOARDS["traces"], ask, recorded, **said)
+    title = "The trace" if name == "trace_id" else "Traces"
+    _, rows = rows_of("traces", title, view, client)
+    assert not rows or name == "at_least_ms"  # what is no number is 0
 
 
 def clicked(link: dict[str, str], view: View, row: dict[str, Any]) -> dict[str, str]:
@@ -239,17 +288,40 @@ def test_a_click_on_a_row_shows_the_traces_behind_it_alone(
             assert all(row[column] in trace[other] for column, other in zip(of_row, of_trace, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("by", "side"), [("run_id", "run_id"), ("prompt_version", "concat(prompt_id, '@', prompt_version)")]
+)
 def test_a_click_on_a_side_of_runs_compared_shows_its_traces_alone(
-    client: Client, ask: Ask, recorded: Recorded
+    by: str, side: str, client: Client, ask: Ask, recorded: Recorded
 ) -> None:
-    view = seen(BOARDS["runs"], ask, recorded)
-    panel, rows = rows_of("runs", "Measures and their difference to the base", view, client)
+    view = compared(by, ask, recorded)
+    panel, rows = rows_of("runs", MEASURES, view, client)
     (link,) = panel["fieldConfig"]["defaults"]["links"]
-    of_run = dict(client.query("SELECT trace_id, run_id FROM trace_summaries").result_rows)
+    of_run = dict(client.query(f"SELECT trace_id, {side} FROM trace_summaries").result_rows)
     assert len(rows) > 2
     for row in rows:
         found = found_by(link, view, row, client, seen(BOARDS["traces"], ask, recorded))
         assert {of_run[trace["trace_id"]] for trace in found} == {row["side"]}
+
+
+@pytest.mark.parametrize("title", ["Hosts and services", "Spans a second", "Request latency", "Clock and way to Kafka"])
+def test_a_click_on_a_host_shows_the_traces_that_ran_on_it(
+    title: str, client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    view = seen(BOARDS["hosts"], ask, recorded)
+    panel, rows = rows_of("hosts", title, view, client)
+    (link,) = panel["fieldConfig"]["defaults"]["links"]
+    on_host: dict[str, set[str]] = {}
+    for host, trace_id in client.query("SELECT DISTINCT host, trace_id FROM spans").result_rows:
+        on_host.setdefault(host, set()).add(trace_id)
+    assert len(on_host) > 1
+    by_host = {row["host"]: row for row in rows}
+    assert by_host.keys() == on_host.keys()
+    for host, row in by_host.items():
+        found = found_by(link, view, row, client, seen(BOARDS["traces"], ask, recorded))
+        assert found
+        assert {trace["trace_id"] for trace in found} <= on_host[host]
+    assert not set.intersection(*on_host.values()) >= set.union(*on_host.values())
 
 
 def test_from_an_alert_to_the_guilty_span_it_is_two_clicks(client: Client, ask: Ask, recorded: Recorded) -> None:
@@ -278,6 +350,37 @@ def test_alerts_stand_on_the_other_boards(name: str, client: Client, views: dict
     ]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "fire"),
+    [({}, 2), ({"service": ["rag-chat"], "tenant": ["acme"]}, 2), ({"service": ["rag-agent"]}, 0),
+     ({"environment": ["staging"]}, 0)],
+)  # fmt: skip
+def test_of_alerts_those_are_shown_that_are_about_what_is_chosen(
+    chosen: dict[str, list[str]], fire: int, client: Client, ask: Ask, recorded: Recorded
+) -> None:
+    """The recorded ones are about rag-chat in production, whatever the tenant."""
+    whole = seen(BOARDS["overview"], ask, recorded)
+    view = replace(whole, values=whole.values | chosen)
+    _, (row,) = rows_of("overview", "Firing", view, client)
+    assert row["critical"] + row["others"] == fire
+    (annotation,) = BOARDS["overview"]["annotations"]["list"]
+    assert len(client.query(expand(annotation["target"]["rawSql"], view)).result_rows) == (3 if fire else 0)
+
+
+def test_the_age_of_the_data_is_that_of_what_is_chosen(client: Client, ask: Ask, recorded: Recorded) -> None:
+    whole = seen(BOARDS["overview"], ask, recorded)
+
+    def ages(**chosen: list[str]) -> tuple[int | None, ...]:
+        (row,) = rows_of("overview", "Age of the data", replace(whole, values=whole.values | chosen), client)[1]
+        return row["newest_span"], row["newest_window"]
+
+    assert ages() == pytest.approx(ages(environment=["production"]), abs=60)
+    assert ages(service=["nobody"]) == (None, None)
+    sent, windows = ages(tenant=["nobody"])
+    assert sent is not None
+    assert windows is None
+
+
 def test_an_alert_that_fires_at_once_is_shown_as_firing(client: Client, views: dict[tuple[str, bool], View]) -> None:
     (states,) = [target for panel, target in targets(BOARDS["alerts"]) if panel["type"] == "state-timeline"]
     rows = client.query(expand(states["rawSql"], views["alerts", False])).result_rows
@@ -285,17 +388,36 @@ def test_an_alert_that_fires_at_once_is_shown_as_firing(client: Client, views: d
     assert [state for _, alert, state in rows if alert.startswith("RequestLatencyP95High")] == [1, 2, 0, 1, 2]
 
 
-def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask, recorded: Recorded) -> None:
-    settings = VerifySettings(clickhouse=recorded.settings)
-    report = verify(settings, recorded.begun, None, with_topics=False, patience=0)
+@pytest.fixture(scope="module")
+def counts(recorded: Recorded) -> dict[str, Any]:
+    """What `spanloom verify` counts."""
+    report = verify(VerifySettings(clickhouse=recorded.settings), recorded.begun, None, with_topics=False, patience=0)
     assert report.exact, report.outcome
-    counts = {name: count for finding in report.findings for name, count in finding.counts.items()}
+    return {name: count for finding in report.findings for name, count in finding.counts.items()}
 
-    def answer(name: str, title: str, *, month: bool = False) -> dict[str, Any]:
+
+TOKENS = (
+    "sum(arraySum(arrayMap(n -> ifNull(n, 0), [input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, "
+    "reasoning_tokens])))"
+)
+Answer = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def answer(client: Client, ask: Ask, recorded: Recorded) -> Answer:
+    """The columns of what a panel shows, by their names."""
+
+    def columns_of(name: str, title: str, *, month: bool = False) -> dict[str, Any]:
         (sql,) = [target["rawSql"] for panel, target in targets(BOARDS[name]) if panel["title"] == title]
         found = client.query(expand(sql, seen(BOARDS[name], ask, recorded, month=month)))
         return dict(zip(found.column_names, zip(*found.result_rows, strict=True), strict=True))
 
+    return columns_of
+
+
+def test_the_sums_of_the_boards_are_what_verify_counts(
+    client: Client, recorded: Recorded, counts: dict[str, Any], answer: Answer
+) -> None:
     ledger = answer("pipeline", "Spans of producers heard in this range")
     for name in ("produced", "stored", "dropped", "recovered", "missing"):
         assert ledger[name] == (counts[name],)
@@ -305,10 +427,7 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
     assert sum(answer("pipeline", "Late and future-dated spans")["spans"]) == counts["late"] + counts["future_dated"]
     assert sum(answer("cost", "By model")["spans"]) == counts["calls"]
     assert answer("cost", "In this range")["unpriced_calls"] == (counts["unpriced"],)
-    (spans, cost, tokens) = client.query(
-        "SELECT count(), sum(cost) / 1e9, sum(arraySum(arrayMap(n -> ifNull(n, 0), [input_tokens, cache_read_tokens, "
-        "cache_write_tokens, output_tokens, reasoning_tokens]))) FROM spans FINAL"
-    ).result_rows[0]
+    (spans, cost, tokens) = client.query(f"SELECT count(), sum(cost) / 1e9, {TOKENS} FROM spans FINAL").result_rows[0]
     assert spans == counts["spans"]
     for title, month in product(
         ("By model", "By tenant", "By prompt version", "By user", "By pipeline"), (False, True)
@@ -326,6 +445,57 @@ def test_the_sums_of_the_boards_are_what_verify_counts(client: Client, ask: Ask,
     assert sum(sum(row) for name, row in heat.items() if name != "time") == requests
     stored = answer("pipeline", "Spans stored a second")
     assert sum(stored["stored"][1:-1]) * 60 == pytest.approx(spans, abs=40)  # the range cuts two
+
+
+def test_the_sums_of_overview_and_safety_are_those_of_the_spans(
+    client: Client, recorded: Recorded, counts: dict[str, Any], answer: Answer
+) -> None:
+    (requests, failed, blocked, cost, tokens, thumbs) = client.query(
+        "SELECT countIf(request), countIf(request AND error), countIf(blocked), sum(cost) / 1e9, "
+        f"{TOKENS}, countIf(has(scores.name, 'thumbs')) FROM spans FINAL"
+    ).result_rows[0]
+    groups = answer("overview", "By service, environment and tenant")
+    assert sum(groups["requests"]) == requests
+    assert sum(groups["tokens"]) == tokens
+    assert sum(each for each in groups["dollars"] if each) == pytest.approx(cost)
+    assert sum(groups["unpriced"]) == counts["unpriced"]
+    for rate, counted in (("error_rate", failed), ("block_rate", blocked)):
+        parts = zip(groups[rate], groups["requests"], strict=True)
+        assert sum(share * whole for share, whole in parts if whole) == pytest.approx(counted)
+    seconds = recorded.ended - recorded.begun
+    assert answer("overview", "Requests")["requests"][0] * seconds == pytest.approx(requests)
+    assert answer("overview", "Failed")["failed"][0] * requests == pytest.approx(failed)
+    assert answer("overview", "Blocked")["blocked"][0] * requests == pytest.approx(blocked)
+    assert answer("overview", "Cost a minute")["cost"][0] * seconds / 60 == pytest.approx(cost)
+    assert answer("overview", "Tokens")["tokens"][0] * seconds == pytest.approx(tokens)
+
+    assert sum(answer("safety", "Blocked requests by reason")["requests"]) == blocked  # one in each of these traces
+    assert sum(answer("safety", "Blocks a minute by reason")["blocks"]) == pytest.approx(blocked)  # points of a minute
+    by_prompt = answer("safety", "Scores by prompt version")
+    scored = zip(by_prompt["score"], by_prompt["scored"], strict=True)
+    assert sum(count for score, count in scored if score == "thumbs") == thumbs
+    assert answer("safety", "Thumbs up")["scored"] == (thumbs,)
+
+
+def test_the_sums_of_hosts_and_alerts_are_those_of_messages_and_records(
+    client: Client, counts: dict[str, Any], answer: Answer
+) -> None:
+    assert sum(answer("hosts", "Hosts and services")["spans"]) == counts["stored"]
+    assert sum(answer("hosts", "Spans that producers dropped")["spans"]) == counts["dropped"]
+    readings = client.query("SELECT sum(failed) FROM samples FINAL WHERE gpu_id != ''").result_rows[0][0]
+    assert sum(answer("hosts", "GPUs")["unanswered"]) == readings
+
+    states = client.query(
+        "SELECT groupArray(state) FROM (SELECT argMax(state, (at, state = 'resolved')) AS state "
+        "FROM alerts GROUP BY identity)"
+    ).result_rows[0][0]
+    now = answer("alerts", "Now")
+    assert (now["critical"][0] + now["others"][0], *now["pending"]) == (states.count("firing"), states.count("pending"))
+    assert len(answer("alerts", "Firing and pending")["rule"]) == len(states) - states.count("resolved")
+    fired = client.query("SELECT uniqExact(identity) FROM alerts WHERE fired IS NOT NULL").result_rows[0][0]
+    assert len(answer("alerts", "Fired in this range")["rule"]) == fired
+    assert sum(answer("alerts", "Noise")["fired"]) == fired
+    assert sum(answer("alerts", "Fired by rule")["fired"]) == fired
 
 
 @pytest.mark.parametrize(
@@ -353,6 +523,18 @@ def test_a_share_or_a_mean_is_what_the_spans_say(
     assert min(values) <= said + 1e-6
     assert max(values) >= said - 1e-6
     assert len(rows) <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        *((name, "PII") for name in ("pii", "PII_leak", "credit_card", "creditcard", "card-number", "phone.us")),
+        *((name, "") for name in ("scorecard", "cardinality", "discarded", "megaphone", "impersonal", "hit_at_k")),
+        ("toxicity", "toxicity"), ("prompt_injection", "injection"), ("Jailbreak", "injection"),
+    ],
+)  # fmt: skip
+def test_a_flag_is_named_by_words_of_a_score_or_reason(name: str, flag: str, client: Client) -> None:
+    assert client.query(f"WITH '{name}' AS name SELECT {FLAG}").result_rows == [(flag,)]
 
 
 def test_the_slowest_document_is_that_of_the_slowest_retrievals(client: Client, ask: Ask, recorded: Recorded) -> None:

@@ -25,15 +25,17 @@ _BUDGET_SECONDS = 600
 """What `make test` may take on two cores."""
 _BEGUN = time.monotonic()
 _LONGEST = (
-    *("tests/faults/test_faults.py", "tests/sinks/verify/test_verify.py", "tests/faults/test_inputs.py"),
-    *("tests/sinks/test_unreadable.py", "tests/deploy/test_encrypted.py", "tests/sim/test_simulation.py"),
+    *("tests/faults/test_faults.py", "tests/sinks/verify/test_verify.py", "tests/sim/test_simulation.py"),
+    *("tests/sinks/test_exactly_once.py", "tests/sinks/test_unreadable.py", "tests/deploy/test_encrypted.py"),
+    *("tests/processors/test_processor_process.py", "tests/processors/test_registry_line.py"),
 )
-"""Files that take longest are begun first, so that no core is idle at the end."""
+"""Files that take longest, which are begun first, so that no core is idle at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """On containers, mark the tests that need them: `SPANLOOM_TEST_BACKEND=docker pytest -m docker` runs just those."""
-    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+    order = {file: place for place, file in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
     for item in items:
         if _DOCKER and {"kafka", "clickhouse"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("docker")

@@ -1,6 +1,7 @@
 """The quick faults, one after the other on one line under load; then nothing is lost, double or wrong.
 
-`make soak` tries all of them, each on a line of its own, and longer.
+First bad and odd input, at which no process ends; then crashes and outages, so that it is read again. `make soak` tries
+all of them, each on a line of its own, and longer.
 """
 
 import os
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults import crashes, pauses
+from tests.faults import crashes, inputs, pauses
 from tests.faults.stage import EVERYONE, Stage, staged
 from tests.faults.verdict import rested
 
@@ -28,6 +29,22 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture
 def rnd() -> random.Random:
     return random.Random(SEED)
+
+
+def test_every_kind_of_bad_message_and_a_flood_of_poison(stage, rnd):
+    inputs.bad_input(stage, rnd)
+
+
+def test_batches_that_unfold_to_hundreds_of_megabytes_and_messages_too_large(stage, rnd):
+    inputs.bombs(stage, rnd, count=2)
+
+
+def test_everything_sent_again(stage, rnd):
+    inputs.replayed(stage, rnd)
+
+
+def test_spans_in_no_order_late_early_and_of_wrong_clocks(stage, rnd):
+    inputs.out_of_order(stage, rnd)
 
 
 def test_processor_sink_broker_and_engine_die_at_once_by_kill_9(stage, rnd):

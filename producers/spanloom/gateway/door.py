@@ -7,7 +7,7 @@ request at a time, what waits for Kafka by the buffer.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import Enum
@@ -24,7 +24,7 @@ from spanloom.buffer import UNIT, Buffer, Ended
 from spanloom.gateway import otlp
 from spanloom.gateway.keys import Key, Keys
 from spanloom.gateway.metrics import Metrics
-from spanloom.gateway.room import Room
+from spanloom.gateway.room import Place, Room
 from spanloom.gateway.settings import GatewaySettings
 from spanloom.otel.calls import Calls
 from spanloom.otel.mapping import translate
@@ -41,6 +41,10 @@ ROOM_SECONDS = 5.0
 """How long a request waits until others have been read."""
 READ_SECONDS = 30.0
 """In which a request must have come."""
+SILENT_SECONDS = 2.0
+"""After which a request of which nothing more has come makes way for those who wait for room."""
+LOOK_SECONDS = 0.1
+"""Between looks for those."""
 _SIZE, _EACH = 1024, 128
 """Bytes of a translated span with nothing on it, and of one thing on it, beside texts."""
 _RESULTS = {otlp.IDS: "ids", otlp.TIMES: "times"}
@@ -79,8 +83,10 @@ class Asked(NamedTuple):
     content_type: str
     packed: Callable[[bytes], bool]
     """Say of the body whether gzip packed it."""
-    read: Callable[[], Awaitable[bytes]]
-    """Return the body. Raises TooLarge, BadRequest."""
+    pieces: AsyncIterator[bytes]
+    """The body, as it comes. Raises BadRequest."""
+    unseen: bool = False
+    """A piece takes memory before it is whole."""
 
 
 class _Refused(Exception):
@@ -165,20 +171,49 @@ class Door:
 
     async def _received(self, asked: Asked, key: Key | None) -> _Spans:
         """Read the body and translate it; it is gone when this returns."""
-        if not await self._room.enter(asked.size, ROOM_SECONDS):
-            raise _Refused(_away("too many requests come at once"))
+        place = self._room.enter(asked.size)
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                body = await asked.read()
+            body = await self._body(asked, place)
             return await self._in_worker(body, asked.content_type, asked.packed(body), key)
-        except TimeoutError:
-            raise _Refused(Answer(Verdict.BAD, f"the request did not come within {READ_SECONDS:.0f} s")) from None
-        except otlp.TooLarge:
-            raise _Refused(self._too_large()) from None
         except otlp.BadRequest as error:
             raise _Refused(Answer(Verdict.BAD, str(error))) from None
         finally:
-            self._room.leave(asked.size)
+            self._room.leave(place)
+
+    async def _body(self, asked: Asked, place: Place) -> bytes:
+        """Read the body, for as much of which there is room as has come. Raises _Refused, BadRequest."""
+        body, left = bytearray(), READ_SECONDS
+        await self._hold(place, asked.size if asked.unseen else 0)
+        while True:
+            begun = monotonic()
+            piece = await self._next(asked.pieces, left)
+            left -= monotonic() - begun  # what it waits for room is not the sender's time
+            if not piece:
+                return bytes(body)
+            body += piece
+            if len(body) > self.settings.gateway_request_bytes:
+                raise _Refused(self._too_large())
+            await self._hold(place, len(body))
+
+    async def _hold(self, place: Place, size: int) -> None:
+        if not await self._room.hold(place, size, ROOM_SECONDS):
+            raise _Refused(_away("too many requests come at once"))
+
+    async def _next(self, pieces: AsyncIterator[bytes], seconds: float) -> bytes:
+        """Return the next piece of a body, empty at its end. Raises _Refused where it does not come."""
+        coming = asyncio.ensure_future(anext(pieces, b""))
+        end = monotonic() + seconds
+        wait = min(SILENT_SECONDS, seconds)
+        try:
+            while not (await asyncio.wait([coming], timeout=wait))[0]:
+                if self._room.wanted:
+                    raise _Refused(_away("the request came too slowly, and others wait"))
+                wait = min(LOOK_SECONDS, end - monotonic())
+                if wait <= 0:
+                    raise _Refused(Answer(Verdict.BAD, f"the request did not come within {READ_SECONDS:.0f} s"))
+            return coming.result()
+        finally:
+            coming.cancel()
 
     async def collected(self, body: bytes) -> Answer:
         """Take a Collector's message; answer when Kafka has its spans."""

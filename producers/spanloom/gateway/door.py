@@ -127,7 +127,7 @@ class Door:
             in_flight=lambda: self._requests,
         )
         self._calls = Calls()
-        self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: for `Calls`, for `Keys.admit`, for memory
+        self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: for `Calls`, and for memory
         self.facts: Facts = {"tenant": settings.tenant} if settings.tenant else {}
         """Of those who send without a key."""
 
@@ -226,11 +226,13 @@ class Door:
         count, rejected = len(spans.ended), spans.rejected
         results = Counter({_RESULTS.get(why, "untranslatable"): spans for why, spans in rejected.items()})
         if not self._buffer.fits(sum(size for _, size in spans.ended)):
+            self._keys.give_back(key, count + rejected.total())
             raise _Refused(_away("too much is waiting for Kafka"))
         lost = await self._published(spans.ended) if spans.ended else Counter()
         if lost is None or lost - Counter(too_large=lost["too_large"], encode=lost["encode"]):
             answer = _away("Kafka did not take the spans" + (f": {', '.join(sorted(lost))}" if lost else " in time"))
             results["away"] = count
+            self._keys.give_back(key, count + rejected.total())
         else:
             if lost:
                 rejected["too large, or not to be encoded"] += lost.total()
@@ -265,6 +267,7 @@ class Door:
             ended.append((one, size := _size(one)))
             total += size
             if total > self._most_bytes:
+                self._keys.give_back(key, count)
                 raise _Refused(self._too_many(count))
         return _Spans(ended, rejected)
 

@@ -26,7 +26,7 @@ from tests.producers.gateway.test_otlp import JSON_REQUEST, request, span
 from tests.producers.test_sender import Broker
 
 BODY = request(span()).SerializeToString()
-KEYS = Keys([Key(sha256=sha256(b"open").hexdigest(), tenant="acme", spans_per_second=1)])
+KEY = Key(sha256=sha256(b"open").hexdigest(), tenant="acme", spans_per_second=1)
 
 
 class Gateway:
@@ -183,13 +183,22 @@ def test_more_spans_than_ever_find_room_are_not_asked_for_again(gateway: Any) ->
 
 
 def test_a_key_is_needed_names_the_tenant_and_has_its_limit(gateway: Any) -> None:
-    made = gateway(keys=KEYS)
+    made = gateway(keys=Keys([KEY]))
     refused = [made.post(), made.post(x_api_key="wrong"), made.post(authorization="Basic open")]
     assert [(answer.status_code, answer.headers["www-authenticate"]) for answer in refused] == [(401, "Bearer")] * 3
     assert made.post(request(*[span()] * 5).SerializeToString(), x_api_key="open").status_code == 200
     assert {span["context"]["tenant"] for span in made.stored} == {"acme"}
     limited = made.post(authorization="bearer open")
     assert (limited.status_code, limited.headers["retry-after"]) == (429, "1")
+
+
+def test_a_request_that_kafka_did_not_take_costs_its_key_nothing(gateway: Any) -> None:
+    made = gateway([KafkaError._MSG_TIMED_OUT], keys=Keys([KEY]))
+    body = request(*[span()] * 5).SerializeToString()  # all that the key may send at once
+    assert made.post(body, x_api_key="open").status_code == 503
+    while (again := made.post(body, x_api_key="open")).status_code == 503:
+        pass
+    assert again.status_code == 200
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -17,7 +17,6 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from confluent_kafka import Producer
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from spanloom import ids, secrecy
 from spanloom.buffer import UNIT, Buffer, Ended
@@ -47,8 +46,8 @@ LOOK_SECONDS = 0.1
 """Between looks for those."""
 _SIZE, _EACH = 1024, 128
 """Bytes of a translated span with nothing on it, and of one thing on it, beside texts."""
-_RESULTS = {otlp.IDS: "ids", otlp.TIMES: "times"}
-"""Reasons as metrics name them."""
+_RESULTS = {otlp.IDS: "ids", otlp.TIMES: "times", otlp.FORM: "form"}
+"""How reasons begin, and how metrics name them."""
 
 
 class Verdict(Enum):
@@ -224,7 +223,7 @@ class Door:
 
     async def _publish(self, spans: _Spans, key: Key | None) -> Answer:
         count, rejected = len(spans.ended), spans.rejected
-        results = Counter({_RESULTS.get(why, "untranslatable"): spans for why, spans in rejected.items()})
+        results = Counter({_result(why): spans for why, spans in rejected.items()})
         if not self._buffer.fits(sum(size for _, size in spans.ended)):
             self._keys.give_back(key, count + rejected.total())
             raise _Refused(_away("too much is waiting for Kafka"))
@@ -248,14 +247,16 @@ class Door:
 
     def _translated(self, body: bytes, content_type: str, packed: bool, key: Key | None) -> _Spans:
         """Return the spans of a body. Raises _Refused."""
-        request = self._decoded(body, content_type, packed)
+        request, unread = self._decoded(body, content_type, packed)
         count = sum(len(scoped.spans) for group in request.resource_spans for scoped in group.scope_spans)
+        count += unread.total()
         if count * _SIZE > self._most_bytes:
             raise _Refused(self._too_many(count))
         if wait := self._keys.admit(key, count, monotonic()):
             why = "the key's spans_per_second are used up"
             raise _Refused(Answer(Verdict.TOO_MANY, why, retry_after=ceil(wait)))
         spans, rejected = otlp.read(request, {"tenant": key.tenant} if key is not None else self.facts)
+        rejected += unread
         ended, total = [], 0
         for about, span in spans:
             try:
@@ -271,7 +272,7 @@ class Door:
                 raise _Refused(self._too_many(count))
         return _Spans(ended, rejected)
 
-    def _decoded(self, body: bytes, content_type: str, packed: bool) -> ExportTraceServiceRequest:
+    def _decoded(self, body: bytes, content_type: str, packed: bool) -> otlp.Decoded:
         most = self.settings.gateway_request_bytes
         try:
             plain = otlp.inflated(body, most) if packed else body
@@ -319,6 +320,10 @@ class Door:
 
 def _away(why: str) -> Answer:
     return Answer(Verdict.AWAY, f"{why}; send the request again", retry_after=RETRY_SECONDS)
+
+
+def _result(why: str) -> str:
+    return next((result for reason, result in _RESULTS.items() if why.startswith(reason)), "untranslatable")
 
 
 def _size(span: Ended) -> int:

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from hashlib import sha256
 from random import Random
 from threading import Event
@@ -93,6 +94,19 @@ def test_spans_that_are_none_are_a_partial_success(gateway: Any) -> None:
     assert (answer.status_code, partial.rejected_spans) == (200, 1)
     assert partial.error_message == "1 spans: ids are missing or of a wrong length"
     assert len(made.stored) == 1
+
+
+def test_one_bad_span_in_json_is_a_partial_success(gateway: Any) -> None:
+    made = gateway()
+    said = deepcopy(JSON_REQUEST)
+    said["resourceSpans"][0]["scopeSpans"][0]["spans"].append({"traceId": "no hexadecimal"})
+    answer = made.post(json.dumps(said).encode(), JSON)
+    partial = answer.json()["partialSuccess"]
+    assert (answer.status_code, partial["rejectedSpans"], len(made.stored)) == (200, "1", 1)
+    assert partial["errorMessage"].startswith("1 spans: not a span as OTLP's JSON has it: ")
+    (counted,) = [one for one in made.door.metrics.registry.collect() if one.name == "spanloom_gateway_spans"]
+    results = {one.labels["result"]: one.value for one in counted.samples if one.name.endswith("_total")}
+    assert results == {"accepted": 1, "form": 1}
 
 
 def test_a_span_too_large_for_a_batch_is_rejected_and_not_asked_for_again(gateway: Any) -> None:

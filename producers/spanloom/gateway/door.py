@@ -7,7 +7,7 @@ request at a time, what waits for Kafka by the buffer.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import Enum
@@ -17,14 +17,13 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from confluent_kafka import Producer
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from spanloom import ids, secrecy
 from spanloom.buffer import UNIT, Buffer, Ended
 from spanloom.gateway import otlp
 from spanloom.gateway.keys import Key, Keys
 from spanloom.gateway.metrics import Metrics
-from spanloom.gateway.room import Room
+from spanloom.gateway.room import Place, Room
 from spanloom.gateway.settings import GatewaySettings
 from spanloom.otel.calls import Calls
 from spanloom.otel.mapping import translate
@@ -41,10 +40,14 @@ ROOM_SECONDS = 5.0
 """How long a request waits until others have been read."""
 READ_SECONDS = 30.0
 """In which a request must have come."""
+SILENT_SECONDS = 2.0
+"""After which a request of which nothing more has come makes way for those who wait for room."""
+LOOK_SECONDS = 0.1
+"""Between looks for those."""
 _SIZE, _EACH = 1024, 128
 """Bytes of a translated span with nothing on it, and of one thing on it, beside texts."""
-_RESULTS = {otlp.IDS: "ids", otlp.TIMES: "times"}
-"""Reasons as metrics name them."""
+_RESULTS = {otlp.IDS: "ids", otlp.TIMES: "times", otlp.FORM: "form"}
+"""How reasons begin, and how metrics name them."""
 
 
 class Verdict(Enum):
@@ -79,8 +82,10 @@ class Asked(NamedTuple):
     content_type: str
     packed: Callable[[bytes], bool]
     """Say of the body whether gzip packed it."""
-    read: Callable[[], Awaitable[bytes]]
-    """Return the body. Raises TooLarge, BadRequest."""
+    pieces: AsyncIterator[bytes]
+    """The body, as it comes. Raises BadRequest."""
+    unseen: bool = False
+    """A piece takes memory before it is whole."""
 
 
 class _Refused(Exception):
@@ -121,7 +126,7 @@ class Door:
             in_flight=lambda: self._requests,
         )
         self._calls = Calls()
-        self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: for `Calls`, for `Keys.admit`, for memory
+        self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: for `Calls`, and for memory
         self.facts: Facts = {"tenant": settings.tenant} if settings.tenant else {}
         """Of those who send without a key."""
 
@@ -165,20 +170,49 @@ class Door:
 
     async def _received(self, asked: Asked, key: Key | None) -> _Spans:
         """Read the body and translate it; it is gone when this returns."""
-        if not await self._room.enter(asked.size, ROOM_SECONDS):
-            raise _Refused(_away("too many requests come at once"))
+        place = self._room.enter(asked.size)
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                body = await asked.read()
+            body = await self._body(asked, place)
             return await self._in_worker(body, asked.content_type, asked.packed(body), key)
-        except TimeoutError:
-            raise _Refused(Answer(Verdict.BAD, f"the request did not come within {READ_SECONDS:.0f} s")) from None
-        except otlp.TooLarge:
-            raise _Refused(self._too_large()) from None
         except otlp.BadRequest as error:
             raise _Refused(Answer(Verdict.BAD, str(error))) from None
         finally:
-            self._room.leave(asked.size)
+            self._room.leave(place)
+
+    async def _body(self, asked: Asked, place: Place) -> bytes:
+        """Read the body, for as much of which there is room as has come. Raises _Refused, BadRequest."""
+        body, left = bytearray(), READ_SECONDS
+        await self._hold(place, asked.size if asked.unseen else 0)
+        while True:
+            begun = monotonic()
+            piece = await self._next(asked.pieces, left)
+            left -= monotonic() - begun  # what it waits for room is not the sender's time
+            if not piece:
+                return bytes(body)
+            body += piece
+            if len(body) > self.settings.gateway_request_bytes:
+                raise _Refused(self._too_large())
+            await self._hold(place, len(body))
+
+    async def _hold(self, place: Place, size: int) -> None:
+        if not await self._room.hold(place, size, ROOM_SECONDS):
+            raise _Refused(_away("too many requests come at once"))
+
+    async def _next(self, pieces: AsyncIterator[bytes], seconds: float) -> bytes:
+        """Return the next piece of a body, empty at its end. Raises _Refused where it does not come."""
+        coming = asyncio.ensure_future(anext(pieces, b""))
+        end = monotonic() + seconds
+        wait = min(SILENT_SECONDS, seconds)
+        try:
+            while not (await asyncio.wait([coming], timeout=wait))[0]:
+                if self._room.wanted:
+                    raise _Refused(_away("the request came too slowly, and others wait"))
+                wait = min(LOOK_SECONDS, end - monotonic())
+                if wait <= 0:
+                    raise _Refused(Answer(Verdict.BAD, f"the request did not come within {READ_SECONDS:.0f} s"))
+            return coming.result()
+        finally:
+            coming.cancel()
 
     async def collected(self, body: bytes) -> Answer:
         """Take a Collector's message; answer when Kafka has its spans."""
@@ -189,13 +223,15 @@ class Door:
 
     async def _publish(self, spans: _Spans, key: Key | None) -> Answer:
         count, rejected = len(spans.ended), spans.rejected
-        results = Counter({_RESULTS.get(why, "untranslatable"): spans for why, spans in rejected.items()})
+        results = Counter({_result(why): spans for why, spans in rejected.items()})
         if not self._buffer.fits(sum(size for _, size in spans.ended)):
+            self._keys.give_back(key, count + rejected.total())
             raise _Refused(_away("too much is waiting for Kafka"))
         lost = await self._published(spans.ended) if spans.ended else Counter()
         if lost is None or lost - Counter(too_large=lost["too_large"], encode=lost["encode"]):
             answer = _away("Kafka did not take the spans" + (f": {', '.join(sorted(lost))}" if lost else " in time"))
             results["away"] = count
+            self._keys.give_back(key, count + rejected.total())
         else:
             if lost:
                 rejected["too large, or not to be encoded"] += lost.total()
@@ -211,14 +247,16 @@ class Door:
 
     def _translated(self, body: bytes, content_type: str, packed: bool, key: Key | None) -> _Spans:
         """Return the spans of a body. Raises _Refused."""
-        request = self._decoded(body, content_type, packed)
+        request, unread = self._decoded(body, content_type, packed)
         count = sum(len(scoped.spans) for group in request.resource_spans for scoped in group.scope_spans)
+        count += unread.total()
         if count * _SIZE > self._most_bytes:
             raise _Refused(self._too_many(count))
         if wait := self._keys.admit(key, count, monotonic()):
             why = "the key's spans_per_second are used up"
             raise _Refused(Answer(Verdict.TOO_MANY, why, retry_after=ceil(wait)))
         spans, rejected = otlp.read(request, {"tenant": key.tenant} if key is not None else self.facts)
+        rejected += unread
         ended, total = [], 0
         for about, span in spans:
             try:
@@ -230,10 +268,11 @@ class Door:
             ended.append((one, size := _size(one)))
             total += size
             if total > self._most_bytes:
+                self._keys.give_back(key, count)
                 raise _Refused(self._too_many(count))
         return _Spans(ended, rejected)
 
-    def _decoded(self, body: bytes, content_type: str, packed: bool) -> ExportTraceServiceRequest:
+    def _decoded(self, body: bytes, content_type: str, packed: bool) -> otlp.Decoded:
         most = self.settings.gateway_request_bytes
         try:
             plain = otlp.inflated(body, most) if packed else body
@@ -281,6 +320,10 @@ class Door:
 
 def _away(why: str) -> Answer:
     return Answer(Verdict.AWAY, f"{why}; send the request again", retry_after=RETRY_SECONDS)
+
+
+def _result(why: str) -> str:
+    return next((result for reason, result in _RESULTS.items() if why.startswith(reason)), "untranslatable")
 
 
 def _size(span: Ended) -> int:

@@ -6,7 +6,6 @@ calls at once.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import grpc
@@ -58,8 +57,9 @@ def _export(door: Door) -> Callable[[AsyncIterator[bytes], Any], Awaitable[bytes
     async def export(_: AsyncIterator[bytes], context: Any) -> bytes:
         said = {name: text for name, text in context.invocation_metadata() or () if isinstance(text, str)}
         key = api_key(said.get("x-api-key"), said.get("authorization"))
-        read = partial(_message, context)
-        answer = await door.answer(Asked("grpc", key, most, otlp.PROTOBUF, otlp.is_gzip, read))
+        answer = await door.answer(
+            Asked("grpc", key, most, otlp.PROTOBUF, otlp.is_gzip, _message(context), unseen=True)
+        )
         if answer.verdict is not Verdict.DONE:
             await _refuse(context, answer)
         return otlp.answer(answer.rejected, answer.message, otlp.PROTOBUF)
@@ -67,13 +67,12 @@ def _export(door: Door) -> Callable[[AsyncIterator[bytes], Any], Awaitable[bytes
     return export
 
 
-async def _message(context: Any) -> bytes:
-    """Return the call's message; the iterator of messages would hold it as long as the call lasts."""
+async def _message(context: Any) -> AsyncIterator[bytes]:
+    """Yield the call's message; the iterator of messages would hold it as long as the call lasts."""
     message = await context.read()
     if message is grpc.aio.EOF:
         raise otlp.BadRequest("the call ends without a message")
-    found: bytes = message
-    return found
+    yield message
 
 
 async def _refuse(context: Any, answer: Answer) -> None:

@@ -1,7 +1,6 @@
 """OTLP over HTTP: POST /v1/traces, and GET /healthz for whoever balances load."""
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -48,7 +47,7 @@ def _traces(door: Door) -> Callable[[Request], Awaitable[Response]]:
             _size(request, most),
             content_type,
             packed=lambda _: packing == "gzip",
-            read=partial(_body, request, most),
+            pieces=_pieces(request),
         )
         return _response(await door.answer(asked), content_type)
 
@@ -61,16 +60,12 @@ def _size(request: Request, most: int) -> int:
     return int(said) if said.isascii() and said.isdigit() else most
 
 
-async def _body(request: Request, most: int) -> bytes:
-    body = bytearray()
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
     try:
         async for piece in request.stream():
-            body += piece
-            if len(body) > most:
-                raise otlp.TooLarge
+            yield piece
     except ClientDisconnect:
         raise otlp.BadRequest("the request ends early") from None
-    return bytes(body)
 
 
 def _response(answer: Answer, content_type: str) -> Response:

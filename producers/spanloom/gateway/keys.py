@@ -9,6 +9,7 @@ The file holds hashes, not keys: `printf %s KEY | sha256sum`.
 
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Annotated
 
 import msgspec
@@ -34,6 +35,7 @@ class Keys:
         self._keys = None if keys is None else {key.sha256: key for key in keys}
         self._free: dict[str, tuple[float, float]] = {}
         """Spans that a key may send now, and as of when."""
+        self._lock = Lock()
 
     @property
     def needed(self) -> bool:
@@ -48,19 +50,29 @@ class Keys:
     def admit(self, key: Key | None, spans: int, now: float) -> float:
         """Return 0.0 and count the spans, or the seconds after which they would be within the key's limit.
 
-        A request larger than the burst is admitted when the key has been quiet, and is paid for afterwards.
+        A request larger than the burst is admitted when the key has been quiet, and is paid for afterwards. From any
+        thread, as is `give_back`.
         """
         if key is None or key.spans_per_second is None:
             return 0.0
         rate, most = key.spans_per_second, key.spans_per_second * BURST_SECONDS
-        free, since = self._free.get(key.sha256, (most, now))
-        free = min(most, free + (now - since) * rate)
-        wanted = min(spans, most)
-        if free < wanted:
-            self._free[key.sha256] = (free, now)
-            return (wanted - free) / rate
-        self._free[key.sha256] = (free - spans, now)
+        with self._lock:
+            free, since = self._free.get(key.sha256, (most, now))
+            free = min(most, free + (now - since) * rate)
+            wanted = min(spans, most)
+            if free < wanted:
+                self._free[key.sha256] = (free, now)
+                return (wanted - free) / rate
+            self._free[key.sha256] = (free - spans, now)
         return 0.0
+
+    def give_back(self, key: Key | None, spans: int) -> None:
+        """Take back that spans were counted: they were not taken, and the same ones may be sent again."""
+        if key is None or key.spans_per_second is None:
+            return
+        with self._lock:
+            free, since = self._free[key.sha256]
+            self._free[key.sha256] = (free + spans, since)
 
 
 def load(path: str) -> Keys:

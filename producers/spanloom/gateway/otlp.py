@@ -4,7 +4,7 @@ import json
 import zlib
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from google.protobuf import json_format
@@ -25,6 +25,7 @@ PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 _STATUSES = ("unset", "ok", "error")
 _HAS_REMOTE, _REMOTE = 0x100, 0x200
+_UNREADABLE = (json_format.ParseError, ValueError, RecursionError)
 _DEEPEST = 32
 """Levels of a nested attribute that are read."""
 
@@ -39,6 +40,15 @@ class TooLarge(ValueError):
 
 IDS, TIMES = "ids are missing or of a wrong length", "times are missing or out of range"
 """Why a span is none."""
+FORM = "not a span as OTLP's JSON has it"
+"""The same, followed by what is wrong with the first of them."""
+
+
+class Decoded(NamedTuple):
+    """A request, and how many of its spans cannot be read, by reason."""
+
+    request: ExportTraceServiceRequest
+    unread: Counter[str]
 
 
 class Request(NamedTuple):
@@ -70,24 +80,29 @@ def is_gzip(body: bytes) -> bool:
     return body[:2] == b"\x1f\x8b"
 
 
-def decode(body: bytes, content_type: str) -> ExportTraceServiceRequest:
-    """Return a request. Raises BadRequest."""
+def decode(body: bytes, content_type: str) -> Decoded:
+    """Return a request; where it is JSON, without spans that cannot be read. Raises BadRequest."""
     try:
-        if content_type == PROTOBUF:
-            request = ExportTraceServiceRequest()
-            request.ParseFromString(body)
-            return request
-        said = json.loads(body)
-        if not isinstance(said, dict):
-            raise BadRequest("the body is no JSON object")
-        for span in _spans_of(said):
-            for holder in (span, *_listed(span.get("links"))):
-                _ids_as_bytes(holder)
+        if content_type == JSON:
+            return _of_json(body)
         request = ExportTraceServiceRequest()
-        json_format.ParseDict(said, request, ignore_unknown_fields=True)
-        return request
-    except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is no ExportTraceServiceRequest: {' '.join(str(error).split())[:200]}") from None
+        request.ParseFromString(body)
+        return Decoded(request, Counter())
+    except (DecodeError, *_UNREADABLE) as error:
+        raise BadRequest(f"the body is no ExportTraceServiceRequest: {_line(error)}") from None
+
+
+def _of_json(body: bytes) -> Decoded:
+    said = json.loads(body)
+    if not isinstance(said, dict):
+        raise BadRequest("the body is no JSON object")
+    unread = _leave_out(said, _ids_as_bytes)
+    try:
+        request = json_format.ParseDict(said, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+    except _UNREADABLE:  # protobuf reads all or nothing: without the spans that it does not read by themselves
+        unread += _leave_out(said, lambda span: json_format.ParseDict(span, trace_pb2.Span(), True))
+        request = json_format.ParseDict(said, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+    return Decoded(request, Counter({f"{FORM}: {unread[0]}": len(unread)} if unread else {}))
 
 
 def read(request: ExportTraceServiceRequest, facts: Facts) -> Request:
@@ -186,21 +201,39 @@ def _wrong(span: trace_pb2.Span) -> str | None:
     return None if 0 < last < 2**63 else TIMES
 
 
-def _spans_of(said: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _leave_out(said: dict[str, Any], read: Callable[[Any], object]) -> list[str]:
+    """Leave out the spans that `read` cannot read; return why, one line each."""
+    why = []
     for group in _listed(said.get("resourceSpans")):
         for scoped in _listed(group.get("scopeSpans")):
-            yield from _listed(scoped.get("spans"))
+            if not isinstance(spans := scoped.get("spans"), list):
+                continue
+            scoped["spans"] = []
+            for span in spans:
+                try:
+                    read(span)
+                    scoped["spans"].append(span)
+                except _UNREADABLE as error:
+                    why.append(_line(error))
+    return why
 
 
 def _listed(said: object) -> list[dict[str, Any]]:
     return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
 
 
-def _ids_as_bytes(holder: dict[str, Any]) -> None:
+def _ids_as_bytes(span: object) -> None:
     """OTLP's JSON has ids in hexadecimal, where protobuf's has base64."""
-    for name in ("traceId", "spanId", "parentSpanId"):
-        if isinstance(said := holder.get(name), str):
-            holder[name] = b64encode(bytes.fromhex(said)).decode()
+    if not isinstance(span, dict):
+        raise ValueError("a span is no JSON object")
+    for holder in (span, *_listed(span.get("links"))):
+        for name in ("traceId", "spanId", "parentSpanId"):
+            if isinstance(said := holder.get(name), str):
+                holder[name] = b64encode(bytes.fromhex(said)).decode()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _varint(number: int) -> bytes:

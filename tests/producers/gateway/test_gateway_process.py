@@ -3,12 +3,13 @@
 import gzip
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -29,7 +30,7 @@ from spanloom_schemas import codec
 from spanloom_schemas.partitioning import partition
 from spanloom_schemas.settings import KafkaSettings
 
-from tests.producers.gateway.running import KEY, Gateway, spans, stored
+from tests.producers.gateway.running import EXPORT, KEY, Gateway, spans, stored
 from tests.producers.gateway.test_otlp import request, span
 from tests.producers.topic import balanced, epochs, messages
 
@@ -156,6 +157,29 @@ def test_many_large_requests_and_bombs_at_once_are_held_in_bounded_memory(
     grown = gateway.peak_bytes - before
     assert gateway.stop()[0] == 0
     assert grown < 300 << 20, f"{grown >> 20} MiB for 96 requests of {large >> 20} MiB"
+
+
+def test_senders_of_whom_nothing_comes_keep_nobody_out(gateway: Gateway) -> None:
+    gateway.wait_open()
+    host, port = gateway.http.removeprefix("http://").split(":")
+    head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-api-key: open\r\ncontent-type: application/x-protobuf\r\n"
+    over = Event()
+
+    def silent() -> Iterator[bytes]:
+        over.wait(60)
+        yield from ()
+
+    body = request(span()).SerializeToString()
+    with ExitStack() as held:
+        for _ in range(4):  # each may send 16 MiB, of a room of 64
+            sender = held.enter_context(socket.create_connection((host, int(port))))
+            sender.sendall(f"{head}transfer-encoding: chunked\r\n\r\n".encode())
+            channel = held.enter_context(grpc.insecure_channel(gateway.grpc))
+            held.callback(channel.stream_unary(EXPORT).future(silent(), metadata=tuple(KEY.items())).cancel)
+        while gateway.metric("spanloom_gateway_requests_in_flight") < 8:
+            pass
+        assert (gateway.post(body)[0], gateway.call(body)) == (200, None)
+        over.set()
 
 
 def test_at_sigterm_what_is_under_way_is_answered_and_what_is_acknowledged_is_in_kafka(

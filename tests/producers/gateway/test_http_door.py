@@ -4,6 +4,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from hashlib import sha256
 from random import Random
 from threading import Event
@@ -26,7 +27,7 @@ from tests.producers.gateway.test_otlp import JSON_REQUEST, request, span
 from tests.producers.test_sender import Broker
 
 BODY = request(span()).SerializeToString()
-KEYS = Keys([Key(sha256=sha256(b"open").hexdigest(), tenant="acme", spans_per_second=1)])
+KEY = Key(sha256=sha256(b"open").hexdigest(), tenant="acme", spans_per_second=1)
 
 
 class Gateway:
@@ -93,6 +94,19 @@ def test_spans_that_are_none_are_a_partial_success(gateway: Any) -> None:
     assert (answer.status_code, partial.rejected_spans) == (200, 1)
     assert partial.error_message == "1 spans: ids are missing or of a wrong length"
     assert len(made.stored) == 1
+
+
+def test_one_bad_span_in_json_is_a_partial_success(gateway: Any) -> None:
+    made = gateway()
+    said = deepcopy(JSON_REQUEST)
+    said["resourceSpans"][0]["scopeSpans"][0]["spans"].append({"traceId": "no hexadecimal"})
+    answer = made.post(json.dumps(said).encode(), JSON)
+    partial = answer.json()["partialSuccess"]
+    assert (answer.status_code, partial["rejectedSpans"], len(made.stored)) == (200, "1", 1)
+    assert partial["errorMessage"].startswith("1 spans: not a span as OTLP's JSON has it: ")
+    (counted,) = [one for one in made.door.metrics.registry.collect() if one.name == "spanloom_gateway_spans"]
+    results = {one.labels["result"]: one.value for one in counted.samples if one.name.endswith("_total")}
+    assert results == {"accepted": 1, "form": 1}
 
 
 def test_a_span_too_large_for_a_batch_is_rejected_and_not_asked_for_again(gateway: Any) -> None:
@@ -183,13 +197,22 @@ def test_more_spans_than_ever_find_room_are_not_asked_for_again(gateway: Any) ->
 
 
 def test_a_key_is_needed_names_the_tenant_and_has_its_limit(gateway: Any) -> None:
-    made = gateway(keys=KEYS)
+    made = gateway(keys=Keys([KEY]))
     refused = [made.post(), made.post(x_api_key="wrong"), made.post(authorization="Basic open")]
     assert [(answer.status_code, answer.headers["www-authenticate"]) for answer in refused] == [(401, "Bearer")] * 3
     assert made.post(request(*[span()] * 5).SerializeToString(), x_api_key="open").status_code == 200
     assert {span["context"]["tenant"] for span in made.stored} == {"acme"}
     limited = made.post(authorization="bearer open")
     assert (limited.status_code, limited.headers["retry-after"]) == (429, "1")
+
+
+def test_a_request_that_kafka_did_not_take_costs_its_key_nothing(gateway: Any) -> None:
+    made = gateway([KafkaError._MSG_TIMED_OUT], keys=Keys([KEY]))
+    body = request(*[span()] * 5).SerializeToString()  # all that the key may send at once
+    assert made.post(body, x_api_key="open").status_code == 503
+    while (again := made.post(body, x_api_key="open")).status_code == 503:
+        pass
+    assert again.status_code == 200
 
 
 @pytest.mark.parametrize("seed", range(3))

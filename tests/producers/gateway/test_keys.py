@@ -33,6 +33,17 @@ def test_a_request_above_the_burst_is_admitted_once_and_paid_for() -> None:
     assert keys.admit(KEY, 1, now=0) == pytest.approx(45.1)
 
 
+def test_what_is_given_back_may_be_sent_and_no_more_than_a_burst() -> None:
+    keys = Keys([KEY])
+    assert keys.admit(KEY, 50, now=0) == 0
+    keys.give_back(KEY, 50)
+    assert keys.admit(KEY, 50, now=0) == 0
+    keys.give_back(KEY, 50)
+    assert keys.admit(KEY, 50, now=9) == 0
+    assert keys.admit(KEY, 10, now=9) == 1.0
+    keys.give_back(None, 1)
+
+
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(1, 60)), max_size=60))
 def test_no_key_sends_more_than_its_rate_and_one_burst(asked: list[tuple[float, int]]) -> None:
     keys, now, sent = Keys([KEY]), 0.0, 0

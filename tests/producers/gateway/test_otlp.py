@@ -1,6 +1,7 @@
 import gzip
 import json
 from contextlib import suppress
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -62,7 +63,9 @@ def span(**fields: Any) -> Span:
 
 
 def test_a_span_in_json_is_read_with_ids_in_hexadecimal() -> None:
-    ((about, found),) = otlp.read(otlp.decode(json.dumps(JSON_REQUEST).encode(), JSON), {"tenant": "acme"}).spans
+    ((about, found),) = otlp.read(
+        otlp.decode(json.dumps(JSON_REQUEST).encode(), JSON).request, {"tenant": "acme"}
+    ).spans
     assert about.resource is not None
     assert (about.resource.service, about.facts) == ("chat", {"tenant": "acme"})
     assert found.trace_id == "5b8efff798038103d269b633813fc60c"
@@ -75,7 +78,7 @@ def test_a_span_in_json_is_read_with_ids_in_hexadecimal() -> None:
 
 def test_both_encodings_say_the_same() -> None:
     asked = otlp.decode(json.dumps(JSON_REQUEST).encode(), JSON)
-    assert otlp.decode(asked.SerializeToString(), PROTOBUF) == asked
+    assert otlp.decode(asked.request.SerializeToString(), PROTOBUF) == asked
 
 
 @pytest.mark.parametrize("body", [b"\xff\xff", b"\x0a\x05abc"])
@@ -88,8 +91,8 @@ def test_what_is_no_protobuf_is_a_bad_request(body: bytes) -> None:
     "body",
     [
         *(b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"resourceSpans": 5}'),
-        json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "xyz"}]}]}]}).encode(),
-        json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [{"name": 5}]}]}]}).encode(),
+        json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": 5}]}]}).encode(),
+        json.dumps({"resourceSpans": [{"resource": 5, "scopeSpans": [{"spans": []}]}]}).encode(),
     ],
 )
 def test_what_is_no_json_request_is_a_bad_request_in_one_line(body: bytes) -> None:
@@ -98,16 +101,34 @@ def test_what_is_no_json_request_is_a_bad_request_in_one_line(body: bytes) -> No
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"traceId": "xyz"}, {"name": 5}, 5, None, {"attributes": [{"key": "a", "value": {"intValue": "many"}}]}),
+        {"links": [{"spanId": "zz"}]},
+    ],
+)
+def test_a_span_in_json_that_cannot_be_read_does_not_cost_the_others(bad: Any) -> None:
+    said = deepcopy(JSON_REQUEST)
+    spans = said["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    spans[:] = [bad, *spans, bad]
+    request, unread = otlp.decode(json.dumps(said).encode(), JSON)
+    assert request == otlp.decode(json.dumps(JSON_REQUEST).encode(), JSON).request
+    ((why, count),) = unread.items()
+    assert (count, "\n" in why) == (2, False)
+    assert why.startswith("not a span as OTLP's JSON has it: ")
+
+
 @given(st.binary(max_size=60))
 def test_junk_is_refused_or_read_and_never_fails_otherwise(body: bytes) -> None:
     for content_type in (PROTOBUF, JSON):
         with suppress(BadRequest):
-            otlp.read(otlp.decode(body, content_type), {})
+            otlp.read(otlp.decode(body, content_type).request, {})
 
 
 def test_an_empty_request_is_a_success() -> None:
-    assert otlp.read(otlp.decode(b"", PROTOBUF), {}) == ([], {})
-    assert otlp.read(otlp.decode(b"{}", JSON), {}) == ([], {})
+    assert otlp.read(otlp.decode(b"", PROTOBUF).request, {}) == ([], {})
+    assert otlp.read(otlp.decode(b"{}", JSON).request, {}) == ([], {})
 
 
 def test_spans_that_are_none_are_rejected_by_reason_and_the_others_taken() -> None:

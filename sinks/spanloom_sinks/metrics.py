@@ -21,6 +21,12 @@ class Metrics:
         self.dead = Counter(
             "spanloom_sink_dead_letters", "Messages that could not be read", ["topic", "reason"], registry=registry
         )
+        self.lost = Counter(
+            "spanloom_sink_lost_messages",
+            "Messages that retention took before they were stored, at most",
+            ["topic", "partition"],
+            registry=registry,
+        )
         self.lag = Gauge(
             "spanloom_sink_lag_messages",
             "Messages in the log that are not in the tables",

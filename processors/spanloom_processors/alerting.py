@@ -46,11 +46,12 @@ class Alerting:
 
     def fold_panes(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.panes; returns what is to be stored before `point()` may be committed."""
-        return [*map(_alert, self.engine.fold(decoded.headers, decoded.rows)), *self._hours()]
+        alerts = self.engine.fold(decoded.headers, decoded.rows)
+        return [*map(_alert, alerts), *self._hours(), *self._retired()]
 
     def fold_traces(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.traces; returns what is to be stored before `traces_point` may be committed."""
-        return list(map(_alert, self.engine.fold_traces(decoded.headers, decoded.rows)))
+        return [*map(_alert, self.engine.fold_traces(decoded.headers, decoded.rows)), *self._retired()]
 
     def idle_traces(self, partition: int, now_ms: int) -> list[Outgoing]:
         """Say what is due on a partition of llm.traces of which a fetch sent at `now_ms` found nothing more."""
@@ -62,7 +63,7 @@ class Alerting:
 
     def fold_samples(self, decoded: Decoded) -> list[Outgoing]:
         """Fold messages of llm.samples; returns what is to be stored before `samples_point()` may be committed."""
-        return list(map(_alert, self.engine.fold_samples(decoded.headers, decoded.rows)))
+        return [*map(_alert, self.engine.fold_samples(decoded.headers, decoded.rows)), *self._retired()]
 
     def idle_samples(self, now_ms: int) -> list[Outgoing]:
         """Say what is due on llm.samples, of which a fetch sent at `now_ms` found nothing more."""
@@ -79,9 +80,13 @@ class Alerting:
         return Point(safe.offset, safe.metadata()) if safe else None
 
     def overflow(self) -> dict[str, int]:
-        """What a bound of the rules moved so far, since they were restored: rows of panes."""
+        """What a bound of the rules moved so far, since they were restored: rows of panes and of samples."""
         moved = self.engine.moved()
         return {"alert_rows": moved} if moved else {}
+
+    def _retired(self) -> Iterator[Outgoing]:
+        for key in self.engine.retired():
+            yield Outgoing(ALERTS, 0, key, None)
 
     def _hours(self) -> Iterator[Outgoing]:
         for hour in self.engine.closed_hours():

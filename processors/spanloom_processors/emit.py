@@ -22,12 +22,12 @@ Header = dict[str, Any]
 
 
 class Outgoing(NamedTuple):
-    """A message to be sent; without a partition, the key decides."""
+    """A message to be sent; without a partition, the key decides; without a value it deletes what its key had."""
 
     topic: str
     partition: int | None
     key: bytes | None
-    value: bytes
+    value: bytes | None
 
 
 class Source(NamedTuple):

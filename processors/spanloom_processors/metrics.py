@@ -56,7 +56,8 @@ class Metrics:
         self.deliveries = counter("alert_deliveries", "Deliveries of alerts.", "route", "outcome")
         self.ignored = counter("ignored_rows", "Rows of llm.panes that changed no sum of a rule.", "reason")
         self.groups = counter(
-            "alert_overflow_rows", "Rows of llm.panes past a bound of the rules: as `other`, or counts alone."
+            "alert_overflow_rows",
+            "Rows of llm.panes and llm.samples past a bound of the rules: as `other`, or counts alone.",
         )
         self.others = counter("other_spans", "Spans counted as `other` in llm_* metrics: too many names to tell apart.")
         self.lag = gauge("lag", "Messages not yet read.", "topic", "partition")

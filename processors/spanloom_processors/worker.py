@@ -166,10 +166,14 @@ class Worker:
         outgoing = list(messages)
         if self._registry is not None:
             own = self._registry
-            outgoing = await self._ask(lambda: [m._replace(value=codec.reframed(m.value, own)) for m in outgoing])
+            outgoing = await self._ask(
+                lambda: [m._replace(value=codec.reframed(m.value, own)) if m.value else m for m in outgoing]
+            )
         for refused in await deliver(self.app.producer, outgoing):
             self.metrics.unsendable.labels(refused.topic).inc()
-            log.error("dropped a message of %d bytes, more than topic=%s takes", len(refused.value), refused.topic)
+            log.error(
+                "dropped a message of %d bytes, more than topic=%s takes", len(refused.value or b""), refused.topic
+            )
 
     def _declare(self, tp: TP, point: Point | None) -> None:
         if point is not None:

@@ -46,10 +46,11 @@ class Commit(NamedTuple):
 class Consumer:
     """Fetches into `lanes`, which it adds when a partition is assigned and drops when it is taken away.
 
-    `leaving` and `bury` are its user's to set. `leaving` is called before partitions are given back: the last chance to
-    commit. `bury` takes what cannot even be fetched; what it raises KafkaException for is offered again. Everything
-    happens in the thread that calls `poll`. Raises ConsumerError when another process took its place, or the broker or
-    a topic is not there.
+    `leaving`, `bury` and `lost` are its user's to set. `leaving` is called before partitions are given back: the last
+    chance to commit. `bury` takes what cannot even be fetched; what it raises KafkaException for is offered again.
+    `lost` is told how many messages retention took of a partition before they were fetched. Everything happens in the
+    thread that calls `poll`. Raises ConsumerError when another process took its place, or the broker or a topic is not
+    there.
     """
 
     def __init__(self, settings: SinkSettings, topics: Sequence[str]) -> None:
@@ -57,6 +58,8 @@ class Consumer:
         self.assigned = False
         self.leaving: Callable[[], None] = lambda: None
         self.bury: Callable[[Source, list[Dead]], None] = lambda source, dead: None
+        self.lost: Callable[[Source, int], None] = lambda source, messages: None
+        self._overtaken: set[tuple[str, int]] = set()  # partitions that stand still where the log has nothing any more
         self._connection = settings.librdkafka()
         try:
             self._describe = partial(_topic_ids, connect(settings), topics)
@@ -77,28 +80,66 @@ class Consumer:
         """
         while self._fetch(timeout) == _MESSAGES and not any(lane.large for lane in self.lanes.values()):
             pass
+        self._catch_up()
         self._hold_back()
 
     def _fetch(self, timeout: float) -> int:
         messages = self._consumer.consume(_MESSAGES, timeout)
         fetched: dict[tuple[str, int], list[Message]] = defaultdict(list)
+        refused: list[tuple[tuple[str, int], int]] = []
         for message in messages:
-            error = message.error()
-            if error is not None and unreadable.is_unreadable(error):
-                self._pass_by(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
-                continue
-            if error is not None:
+            key, offset = (str(message.topic()), int(message.partition() or 0)), int(message.offset() or 0)
+            if (error := message.error()) is None:
+                fetched[key].append((offset, message.timestamp()[1], message.value() or b""))
+            elif unreadable.is_unreadable(error):
+                refused.append((key, offset))
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._overtaken.add(key)
+            else:
                 _judge(error)
-                continue
-            key = str(message.topic()), int(message.partition() or 0)
-            fetched[key].append((int(message.offset() or 0), message.timestamp()[1], message.value() or b""))
         now = time.monotonic()
         for key, found in fetched.items():
             if (lane := self.lanes.get(key)) is not None:
                 if found[0][0] < lane.next:
-                    raise ConsumerError(f"{key[0]}[{key[1]}] begins again at {found[0][0]}: it was made anew, so do we")
+                    raise _made_anew(lane, found[0][0])
                 lane.add(found, now)
+        for key, first in refused:  # behind what was fetched before it
+            self._pass_by(*key, first)
         return len(messages)
+
+    def _catch_up(self) -> None:
+        """Read on where the log begins now, in partitions of which retention took what was to be fetched next."""
+        lanes = [lane for key in self._overtaken if (lane := self.lanes.get(key)) is not None]
+        try:
+            lows = [self._low(lane) for lane in lanes]
+        except KafkaException as error:  # they stand still, so the next poll asks again
+            _judge(error.args[0])
+            return
+        self._overtaken.clear()
+        for lane, low in zip(lanes, lows, strict=True):
+            if low <= lane.next:
+                raise _made_anew(lane, low)
+            self._tell_lost(lane.source, low - lane.next)
+            lane.passed = low
+        if lanes:  # a partition that stopped begins again only with a whole assignment
+            self._consumer.assign([TopicPartition(*key, lane.next) for key, lane in self.lanes.items()])
+            self._consumer.resume([TopicPartition(*key) for key in self.lanes])
+            for lane in self.lanes.values():
+                lane.paused = False
+
+    def _low(self, lane: Lane) -> int:
+        place = TopicPartition(lane.source.topic, lane.source.partition)
+        low, _ = self._consumer.get_watermark_offsets(place, timeout=_WAIT, cached=False)
+        return int(low)
+
+    def _tell_lost(self, source: Source, messages: int) -> None:
+        """A message that a crash left between its table and its commit may be among them."""
+        log.error(
+            "%s[%d]: retention removed up to %d messages before they were stored: they are lost. ClickHouse, or this"
+            " sink, was away for longer than the topic keeps messages",
+            *(source.topic, source.partition, messages),
+        )
+        self.lost(source, messages)
 
     def _pass_by(self, topic: str, partition: int, first: int) -> None:
         """Bury a batch that cannot be unfolded, as one message at its last offset, and read on behind it."""
@@ -109,6 +150,7 @@ class Consumer:
             end = unreadable.behind(self._connection, topic, partition, first)
             error = f"a compressed batch, offsets {first} to {end - 1}, unfolds to more than librdkafka takes"
             self.bury(lane.source, [Dead(end - 1, lane.source.log_clock, "too_large", error, b"")])
+            lane.passed = end
             self._consumer.seek(TopicPartition(topic, partition, end))
         except KafkaException as exception:  # it will be reported again
             _judge(exception.args[0])
@@ -175,6 +217,7 @@ class Consumer:
         self._consumer.close()
 
     def _assign(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._overtaken.clear()
         self._topic_ids = _patiently(self._describe)  # a topic made anew brings a rebalance, and has another id
         positions = _patiently(lambda: consumer.committed(partitions, timeout=_WAIT))
         for position in positions:
@@ -189,11 +232,10 @@ class Consumer:
         low, high = consumer.get_watermark_offsets(position, timeout=_WAIT, cached=False)
         source = Source(position.topic, topic_id, position.partition, 0)
         lane = resumed(source, position.offset, position.metadata, low, high)
-        if 0 <= position.offset < low:
-            log.warning(
-                "%s[%d]: retention removed up to %d messages before they were stored",
-                *(position.topic, position.partition, low - position.offset),
-            )
+        self.lost(source, 0)  # a series of Prometheus must begin at 0, or its first increase is seen by nobody
+        mark = pending.mark(position.metadata)
+        if 0 <= position.offset < low and (mark is None or mark.topic_id == topic_id):
+            self._tell_lost(source, low - position.offset)
         return lane
 
     def _revoke(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> None:
@@ -225,7 +267,8 @@ def _configuration(settings: SinkSettings) -> dict[str, str | int | bool]:
         "heartbeat.interval.ms": 2000,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "auto.offset.reset": "earliest",
+        # Every lane says where it begins. What the log has no more is said, not jumped over.
+        "auto.offset.reset": "error",
         # Eager: at every change all lanes start again from their commits, which is the one path that is tested.
         "partition.assignment.strategy": "roundrobin",
         # Partitions that are added, and topics made anew, are noticed within seconds.
@@ -252,6 +295,11 @@ def _patiently(ask: Callable[[], T]) -> T:
             _judge(error.args[0])
             time.sleep(1)
     return ask()
+
+
+def _made_anew(lane: Lane, first: int) -> ConsumerError:
+    place = f"{lane.source.topic}[{lane.source.partition}]"
+    return ConsumerError(f"{place} begins again at {first}: it was made anew, so do we")
 
 
 def _judge(error: KafkaError) -> None:

@@ -18,8 +18,12 @@ def decode(topic: str, messages: Sequence[Message], registry: Registry | None = 
 
     Of a topic whose messages are one record each, `rows` has that record's fields beside `message_time`, the log time.
     """
-    schema = topics.load()[topic].schema
-    return splice.decode(schema, messages, registry) if schema in _SPLICED else _records(schema, messages, registry)
+    about = topics.load()[topic]
+    if about.cleanup == "compact":  # a message without a value deletes what its key had: there is nothing to read
+        messages = [message for message in messages if message[2]]
+    if about.schema in _SPLICED:
+        return splice.decode(about.schema, messages, registry)
+    return _records(about.schema, messages, registry)
 
 
 def _records(schema: str, messages: Sequence[Message], registry: Registry | None) -> Decoded:

@@ -55,6 +55,8 @@ class Lane:
     since: float = 0.0
     """When the oldest message of the buffer was fetched."""
     block: Block | None = None
+    passed: int = 0
+    """What was to be fetched before this offset is no more, or a dead letter unread."""
     committed: tuple[int, int | None] | None = None
     """Offset and pending last that this process committed; None: nothing yet."""
     paused: bool = False
@@ -63,8 +65,8 @@ class Lane:
     def next(self) -> int:
         """The offset that is fetched next, unless the log lost some."""
         if self.buffer:
-            return self.buffer[-1][0] + 1
-        return self.offset if self.block is None else self.block.last + 1
+            return max(self.buffer[-1][0] + 1, self.passed)
+        return max(self.offset if self.block is None else self.block.last + 1, self.passed)
 
     @property
     def full(self) -> bool:

@@ -27,6 +27,12 @@ class Metrics:
             if "sinks" in topic.consumers:
                 for reason in codec.REASONS:
                     self.dead.labels(topic.name, reason)
+        self.lost = Counter(
+            "spanloom_sink_lost_messages",
+            "Messages that retention took before they were stored, at most",
+            ["topic", "partition"],
+            registry=registry,
+        )
         self.lag = Gauge(
             "spanloom_sink_lag_messages",
             "Messages in the log that are not in the tables",

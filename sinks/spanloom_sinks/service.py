@@ -25,6 +25,7 @@ from spanloom_sinks.metrics import Metrics
 from spanloom_sinks.pending import Mark
 from spanloom_sinks.rollups import Rollups
 from spanloom_sinks.settings import SinkSettings
+from spanloom_sinks.source import Source
 from spanloom_sinks.store import StoreError
 from spanloom_sinks.tables import tables
 from spanloom_sinks.trace_hours import TraceHours
@@ -50,7 +51,7 @@ class Sink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer, self._database, self._writer, self._metrics = consumer, database, writer, metrics
-        consumer.leaving, consumer.bury = self.leave, writer.bury
+        consumer.leaving, consumer.bury, consumer.lost = self.leave, writer.bury, self._lost
         self._linger, self._clock = linger, clock
         self._rollups = Rollups(database, consumer)
         self._amendments = Amendments(database, consumer, metrics)
@@ -153,6 +154,9 @@ class Sink:
         self._rollups.clear()
         self._amendments.clear()
         self._trace_hours.clear()
+
+    def _lost(self, source: Source, messages: int) -> None:
+        self._metrics.lost.labels(source.topic, source.partition).inc(messages)
 
     def _back_off(self, now: float, error: Exception) -> None:
         """Try again later, for ever; Kafka keeps what is not written. One line when it begins."""

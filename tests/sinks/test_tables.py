@@ -89,3 +89,10 @@ def test_what_cannot_be_read_is_set_aside_and_harms_nothing(topic, book):
     for table in tables(book)[topic]:
         whole = table.rows(decode(topic, good), Source(topic, "topic-id", 0, 0))
         assert table.rows(decoded, Source(topic, "topic-id", 0, 0)).equals(whole)
+
+
+def test_a_tombstone_of_a_compacted_topic_is_no_dead_letter_and_an_empty_message_of_another_is():
+    example = codec.encode("alert", topics.examples("llm.alerts")[0])
+    found = decode("llm.alerts", [(0, 1, example), (1, 2, b"")])
+    assert (found.rows.height, found.dead) == (1, [])
+    assert [dead.offset for dead in decode("llm.dead_letters", [(1, 2, b"")]).dead] == [1]

@@ -171,8 +171,8 @@ class Log(NamedTuple):
 
     topic_id: str
     lags: Sequence[Lag]
-    removed_before_stored: int
-    """Messages that retention removed before the sink had committed past them."""
+    removed_before_stored: Mapping[str, int]
+    """By topic the messages that retention removed before the sink had committed past them."""
     overflow: Mapping[str, int]
 
 

@@ -315,15 +315,15 @@ def _topics(over: Range) -> Finding:
     counts = {
         "in_flight": over.in_flight,
         "lag": [lag._asdict() for lag in log.lags],
-        "removed_before_stored": log.removed_before_stored,
+        "removed_before_stored": dict(log.removed_before_stored),
         "topic_id": log.topic_id,
     }
     text = f"behind: {behind}" if behind else "no group is behind"
     if over.in_flight:
         text += f"; of the range {_count(over.in_flight, 'message')} in flight"
     wrong = []
-    if log.removed_before_stored:
-        wrong.append(f"retention removed {log.removed_before_stored:,} messages before they were stored")
+    for topic, messages in log.removed_before_stored.items():
+        wrong.append(f"retention removed {_count(messages, 'message')} of {topic} before the sink had committed them")
     if over.topic_ids and over.topic_ids[0] != log.topic_id:
         wrong.append(
             f"what is stored came from topic {over.topic_ids[0]}, the cluster's llm.spans is "

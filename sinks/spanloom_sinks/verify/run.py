@@ -5,6 +5,7 @@ bounds, until it agrees or the patience is over; only what still differs then is
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -207,8 +208,12 @@ def _log(cluster: Cluster) -> f.Log:
     read = {(SPANS, partition): offset for partition, offset in cluster.reached.items()}
     lags = [f.Lag("sink", topic, messages) for topic, messages in stored.items()]
     lags.append(f.Lag("processors", SPANS, _behind(read, cluster, SPANS)))
-    lost = sum(max(0, place.low - place.stored) for place in cluster.places if place.stored)
-    return f.Log(cluster.topic_id, lags, lost, cluster.overflow)
+    kept = {(SPANS, place.partition): place.stored for place in cluster.places}  # of this topic, not one of that name
+    removed: Counter[str] = Counter()
+    for at, log in cluster.logs.items():
+        if 0 < (offset := kept.get(at, log.sink)) < log.low:
+            removed[at[0]] += log.low - offset
+    return f.Log(cluster.topic_id, lags, removed, cluster.overflow)
 
 
 def _behind(offsets: Mapping[tuple[str, int], int], cluster: Cluster, topic: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 from spanloom_processors.core.alerts.engine import Engine
-from spanloom_processors.core.alerts.records import Alert, SafePoint
+from spanloom_processors.core.alerts.records import Alert, SafePoint, identity
 from spanloom_processors.core.alerts.rules import Rule, parse
 from spanloom_schemas import codec
 from spanloom_schemas.frames import layout, shape
@@ -99,6 +99,22 @@ def restarted(log: Log, rules: list[Rule], stops: list[Stop]) -> tuple[list[Aler
             alerts += found
             hours += engine.closed_hours()
     return alerts, hours
+
+
+def alert(state: str, service: str, at: int) -> Alert:
+    """A record of a group of the rule Errors."""
+    group = (("service", service),)
+    return Alert(
+        **dict.fromkeys(("window_start", "window_end", "since", "fired", "resolved"), at), rule="Errors", state=state,
+        group=[{"key": key, "value": value} for key, value in group], identity=identity("Errors", group, at),
+        severity="info", value=0.9, threshold=0.1, unit="ratio", at=at, partial=False, trace_ids=[], summary="",
+        description="",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make_alert() -> Callable[..., Alert]:
+    return alert
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from spanloom_processors.core.alerts.progress import Progress
 from spanloom_processors.core.alerts.records import Alert, Group, Hour, SafePoint, Source, newest
 from spanloom_processors.core.alerts.requests import Requests
 from spanloom_processors.core.alerts.reread import is_settled, last_words
+from spanloom_processors.core.alerts.retired import Retired
 from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, read
 from spanloom_processors.core.alerts.rules import PANE_MS, Budget, Rule
 from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, resolve, step
@@ -38,9 +39,9 @@ class Engine:
 
     Life: `restore` once, then `fold` every message of llm.panes from the safe offset on (from offset 0 the first time),
     `fold_traces` every message of llm.traces. What they return is to be sent to llm.alerts (key: `records.alert_key`),
-    `closed_hours()` to llm.hours (key: `records.hour_key`); once both are flushed, `safe()` may be committed for
-    llm.panes (`SafePoint.offset` with `SafePoint.metadata()`) and, for llm.traces, the next
-    offset with `traces_metadata`.
+    `closed_hours()` to llm.hours (key: `records.hour_key`), and after them a tombstone for each key of `retired()` to
+    llm.alerts. Once all are flushed, `safe()` may be committed for llm.panes (`SafePoint.offset` with
+    `SafePoint.metadata()`) and, for llm.traces, the next offset with `traces_metadata`.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -51,6 +52,7 @@ class Engine:
         self._reach = max([reach(rule) for rule in self._rules], default=PANE_MS)
         self._versions = Versions(self._rules)
         self._states: dict[tuple[str, Group], Alert] = {}
+        self._retired = Retired()
         self._hours: list[Hour] = []
         self._closed: list[Hour] = []
         self._resumed = 0
@@ -74,6 +76,7 @@ class Engine:
         self._machines.restore(self._states.values())
         for key in [key for key in self._states if key[0] in self._known - {rule.name for rule in self._rules}]:
             del self._states[key]
+        self._retired.restore(self._states.values())
         self._hours = list(hours)
         self._resumed = judged
         self._versions.know_late(late)
@@ -151,8 +154,12 @@ class Engine:
         return dict(self._versions.ignored)
 
     def moved(self) -> int:
-        """Rows of panes so far that a question added up as the group `other`: their pane had too many groups."""
-        return self._versions.moved
+        """Rows of panes, and of samples, so far that were added up as the group `other`: there were too many groups."""
+        return self._versions.moved + self._machines.moved
+
+    def retired(self) -> list[bytes]:
+        """Keys of llm.alerts whose groups were over long ago, since the last call: their records are to be deleted."""
+        return [*self._retired.take(), *self._requests.retired(), *self._machines.retired.take()]
 
     def safe(self) -> SafePoint | None:
         """The point from which a restart rebuilds this state: commit it for llm.panes; None: nothing folded yet."""
@@ -186,6 +193,7 @@ class Engine:
     def _message(self, header: dict[str, Any], rows: list[Row], settled: bool) -> list[Alert]:
         """Fold a message; `settled`: whatever it made true at once is a record already."""
         progress = self._advance(header["offset"], header["log_time"])
+        self._retired.forget(progress.clock)
         if header["partition"] < 0:
             return self._settle(progress)
         source = header["topic_id"], header["partition"]
@@ -276,6 +284,7 @@ class Engine:
         alert = step(rule, group, state, verdict, now, worst)
         if alert:
             self._states[rule.name, group] = alert
+            self._retired.note(alert)
         return alert
 
     def _orphans(self, end: int, at: int) -> Iterator[Alert]:
@@ -283,7 +292,9 @@ class Engine:
         for key in [key for key in self._states if key[0] not in self._known]:
             state = self._states.pop(key)
             if active(state):
-                yield resolve(state, Moment(at, end, end, state["since"], False), None)
+                resolved = resolve(state, Moment(at, end, end, state["since"], False), None)
+                self._retired.note(resolved)
+                yield resolved
 
     def _forget(self, judged: int) -> None:
         minutes = judged // HOUR_MS * HOUR_MS - baseline.HISTORY_MS - 2 * HOUR_MS

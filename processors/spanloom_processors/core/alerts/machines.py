@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from spanloom_processors.core.alerts.records import Alert, Group, group_of
+from spanloom_processors.core.alerts.records import Alert, group_of
+from spanloom_processors.core.alerts.retired import Question, Retired
 from spanloom_processors.core.alerts.rules import LONGEST_WINDOW_MS, PANE_MS, Above, Below, Rule
 from spanloom_processors.core.alerts.transitions import Moment, active, resolve, step
 from spanloom_processors.core.alerts.verdicts import Verdict
@@ -21,14 +22,11 @@ KEEP_MS = 2 * LONGEST_WINDOW_MS
 SILENCE_MS = 60_000
 """A group that nobody has told about for so long, by the log's clock, is not underused: it is gone."""
 GROUPS = 10_000
-"""Of all rules together; of further ones each rule has one group, `other`, which /metrics does not count."""
+"""Of all rules together; of further ones each rule has one group, `other`."""
 LABEL = 256
 """Characters of a name that a group has at most."""
 RATIO = 1e6
 """Samples have shares in millionths, as the schema says."""
-
-Question = tuple[str, Group]
-"""Name of a rule and a group of it."""
 
 
 class _Told(NamedTuple):
@@ -51,21 +49,27 @@ class Machines:
         self._rules = {rule.name: rule for rule in rules}
         self._states: dict[Question, Alert] = {}
         self._heard: dict[Question, int] = {}
+        """When somebody told last about a group that has panes or fires."""
         self._panes: dict[Question, dict[int, tuple[int, int]]] = {}
         self._told: deque[_Told] = deque()
         self._keys: set[tuple[Any, ...]] = set()
         self._clock = 0
         self._next = 0
+        self.retired = Retired()
+        self.moved = 0
+        """Readings so far of groups past GROUPS, added up as `other`."""
         self.judged = 0
         """The first offset to judge: messages before it only rebuild sums."""
 
     def restore(self, alerts: Iterable[Alert]) -> None:
         """Take back the last records of these rules."""
-        for alert in alerts:
-            if alert["rule"] in self._rules:
-                question = alert["rule"], group_of(alert)
-                self._states[question] = alert
+        own = [alert for alert in alerts if alert["rule"] in self._rules]
+        for alert in own:
+            question = alert["rule"], group_of(alert)
+            self._states[question] = alert
+            if active(alert):
                 self._heard[question] = alert["at"]
+        self.retired.restore(own)
 
     def fold(self, headers: pl.DataFrame, samples: pl.DataFrame) -> list[Alert]:
         """Fold messages of llm.samples, in offset order; return the transitions."""
@@ -133,6 +137,7 @@ class Machines:
         rule, group = question
         if question in self._panes or len(self._panes) < GROUPS:
             return question
+        self.moved += 1
         return rule, tuple((name, "other") for name, _ in group)
 
     def _judge(self, question: Question, end: int) -> Alert | None:
@@ -154,6 +159,7 @@ class Machines:
 
     def _keep(self, question: Question, alert: Alert) -> Alert:
         self._states[question] = alert
+        self.retired.note(alert)
         return alert
 
     def _count(self, question: Question, start: int, total: int, count: int) -> None:
@@ -164,6 +170,8 @@ class Machines:
             del panes[start]
         if not panes:
             del self._panes[question]
+            if not active(self._states.get(question)):
+                self._heard.pop(question, None)
 
     def _forget(self) -> None:
         while self._told and self._told[0].log_time <= self._clock - KEEP_MS:
@@ -171,6 +179,8 @@ class Machines:
             self._keys.discard(told.key)
             for question, total, count in told.added:
                 self._count(question, told.start, -total, -count)
+        for question in self.retired.forget(self._clock):
+            self._states.pop(question, None)
 
 
 def _verdict(rule: Rule, total: int, count: int) -> Verdict:

@@ -146,8 +146,12 @@ def identity(rule: str, group: Group, since: int) -> str:
 
 def alert_key(alert: Alert) -> bytes:
     """The key of a record of llm.alerts: rule and group."""
-    labels = (part for label in alert["group"] for part in (label["key"], label["value"]))
-    return _joined([alert["rule"], *labels])
+    return record_key(alert["rule"], group_of(alert))
+
+
+def record_key(rule: str, group: Group) -> bytes:
+    """The key of the records of llm.alerts about a group of a rule."""
+    return _joined([rule, *(part for label in group for part in label)])
 
 
 def hour_key(hour: Hour) -> bytes:

@@ -6,12 +6,14 @@ the last record is all of the state but for the clock, which travels in the comm
 trace that the record names, fires nothing again.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
 from spanloom_processors.core.alerts.records import Alert, Group, group_of, number_from
+from spanloom_processors.core.alerts.retired import Retired
 from spanloom_processors.core.alerts.rules import Above, Rule
 from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, fire, resolve
 from spanloom_processors.core.alerts.verdicts import Verdict
@@ -25,12 +27,14 @@ class Requests:
         self._rules = {rule.name: rule for rule in rules}
         self._states: dict[tuple[str, Group], Alert] = {}
         self._clocks: dict[int, int] = {}
+        self._retired: dict[str, Retired] = defaultdict(Retired)  # by partition, each by its own clock
 
     def restore(self, alerts: Iterable[Alert]) -> None:
         """Take back the last records of these rules."""
-        for alert in alerts:
-            if alert["rule"] in self._rules:
-                self._states[alert["rule"], group_of(alert)] = alert
+        own = [alert for alert in alerts if alert["rule"] in self._rules]
+        self._states.update({(alert["rule"], group_of(alert)): alert for alert in own})
+        for alert in sorted(own, key=lambda alert: alert["at"]):
+            self._retired[_partition(group_of(alert))].note(alert)
 
     def resume(self, partition: int, metadata: str | None) -> None:
         """Take back the clock of a partition from the metadata of the commit from where it is read."""
@@ -49,6 +53,8 @@ class Requests:
         for offset, log_time, partition in headers.select("offset", "log_time", "partition").iter_rows():
             clock = self._clocks[partition] = max(log_time, self._clocks.get(partition, 0))
             found += self.expire(partition, clock)
+            for question in self._retired[str(partition)].forget(clock):
+                self._states.pop(question, None)
             for rule in self._rules.values():
                 found += self._judge(rule, partition, clock, dear.get(offset, []))
         return found
@@ -62,6 +68,10 @@ class Requests:
         ]
         found = [self._keep(self._expired(state)) for _, state in due]
         return sorted(found, key=lambda alert: (alert["window_end"], alert["rule"]))
+
+    def retired(self) -> list[bytes]:
+        """The keys of records that are to be deleted, since the last call."""
+        return [key for retired in self._retired.values() for key in retired.take()]
 
     def _dear(self, traces: pl.DataFrame) -> dict[int, list[dict[str, Any]]]:
         """The traces over the lowest limit, by message."""
@@ -102,7 +112,9 @@ class Requests:
         return resolve(state, Moment(end, state["window_start"], end, state["since"], False), state["value"])
 
     def _keep(self, alert: Alert) -> Alert:
-        self._states[alert["rule"], group_of(alert)] = alert
+        group = group_of(alert)
+        self._states[alert["rule"], group] = alert
+        self._retired[_partition(group)].note(alert)
         return alert
 
 
@@ -112,4 +124,4 @@ def _group(rule: Rule, trace: dict[str, Any], partition: int) -> Group:
 
 
 def _partition(group: Group) -> str:
-    return dict(group)["partition"]
+    return dict(group).get("partition", "")  # a record from when the rule was about something else has none

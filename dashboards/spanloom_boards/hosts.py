@@ -110,7 +110,7 @@ _OVER_TIME = Row(
             "Spans a second",
             "By host. One host that falls behind the others of its service gets less traffic, or drops spans.",
             "suffix: /s",
-            _over_time("sum(t.spans) / $__interval_s AS spans"),
+            _over_time(f"{sql.per_second('sum(t.spans)', '$__interval_s')} AS spans"),
             links.of_series("host"),
             name=_HOST,
         ),
@@ -237,7 +237,8 @@ def hosts() -> Board:
         "spanloom-hosts",
         "Spanloom: hosts",
         "Which machine is silent, drops spans, has a wrong clock, or an idle GPU? What producers say of themselves, "
-        "and what spanloom probe reads of machines and GPUs where it runs.",
+        "and what spanloom probe reads of machines and GPUs where it runs. Messages have no tenant, readings of "
+        "machines no service either: those filters leave them alone.",
         [
             _PRODUCERS,
             _OVER_TIME,

@@ -260,7 +260,8 @@ def pipeline() -> Board:
         "spanloom-pipeline",
         "Spanloom: pipeline",
         "Can I trust the other boards? Whether every span that was made is stored, how late it is, and what the "
-        "machinery uses. The last word is the command spanloom verify.",
+        "machinery uses. The last word is the command spanloom verify. Producers and their messages have no tenant, "
+        "what cannot be read has no service either: those filters leave them alone.",
         [
             _THE_LEDGER,
             _BY_PRODUCER,

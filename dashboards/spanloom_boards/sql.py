@@ -81,9 +81,8 @@ def _joined(source: str, each: str) -> str:
     return f"{source} ARRAY JOIN {each}" if each else source
 
 
-def per_second(amount: str) -> str:
-    """`amount` of an interval a second, of the seconds that the time range covers of it."""
-    length = "greatest($__interval_s, any(t.width))"
+def per_second(amount: str, length: str = "greatest($__interval_s, any(t.width))") -> str:
+    """`amount` of an interval of `length` a second, of the seconds that the time range covers of it."""
     until = f"least(toUnixTimestamp(time) + {length}, toUnixTimestamp($__toTime))"
     since = "greatest(toUnixTimestamp(time), toUnixTimestamp($__fromTime))"
     return f"{amount} / greatest(1, {until} - {since})"

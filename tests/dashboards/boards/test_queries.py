@@ -478,10 +478,16 @@ def test_the_sums_of_overview_and_safety_are_those_of_the_spans(
 
 
 def test_the_sums_of_hosts_and_alerts_are_those_of_messages_and_records(
-    client: Client, counts: dict[str, Any], answer: Answer
+    client: Client, recorded: Recorded, counts: dict[str, Any], answer: Answer
 ) -> None:
     assert sum(answer("hosts", "Hosts and services")["spans"]) == counts["stored"]
     assert sum(answer("hosts", "Spans that producers dropped")["spans"]) == counts["dropped"]
+    rates = answer("hosts", "Spans a second")
+    ends = [(int(time.timestamp()), int(time.timestamp()) + 60) for time in rates["time"]]
+    seen_of = [min(end, recorded.ended) - max(start, recorded.begun) for start, end in ends]
+    assert sum(rate * seconds for rate, seconds in zip(rates["spans"], seen_of, strict=True)) == pytest.approx(
+        counts["stored"]
+    )
     readings = client.query("SELECT sum(failed) FROM samples FINAL WHERE gpu_id != ''").result_rows[0][0]
     assert sum(answer("hosts", "GPUs")["unanswered"]) == readings
 

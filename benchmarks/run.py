@@ -11,7 +11,19 @@ from pathlib import Path
 
 FIGURE = re.compile(r"^[a-z0-9_.]+ [0-9.,]+ \S+$")
 HERE = Path(__file__).parent
-PROGRAMS = ["decode", "core", "alerts", "producer", "otel", "langfuse_sdk", "processors", "sink", "boards", "line"]
+PROGRAMS = [
+    "decode",
+    "core",
+    "alerts",
+    "producer",
+    "otel",
+    "langfuse_sdk",
+    "processors",
+    "sink",
+    "boards",
+    "line",
+    "start",
+]
 
 
 def run(program: str) -> bool:

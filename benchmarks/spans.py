@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spanloom_schemas import codec
+from spanloom_schemas.frames.layout import varint
 
 SPANS_A_MESSAGE = 100
 SPANS_A_TRACE = 10
@@ -57,10 +58,10 @@ def shapes(seed: int) -> list[list[Shape]]:
 def batches(spans: int, seed: int = 1) -> Iterator[bytes]:
     """Encoded messages of so many spans in all, whose spans end now (when the iterator gets there)."""
     pieces = [[_piece(shape) for shape in trace] for trace in shapes(seed)]
-    head, count = _header(), _varint(-SPANS_A_MESSAGE)
+    head, count = _header(), varint(-SPANS_A_MESSAGE)
     for now, held in turns(spans, seed):
         block = b"".join([_span(pieces[shape][n], trace, n, now) for shape, trace, n in held])
-        yield b"".join((head, count, _varint(len(block)), block, b"\0"))
+        yield b"".join((head, count, varint(len(block)), block, b"\0"))
 
 
 def _span(piece: Piece, trace: bytes, number: int, now: int) -> bytes:
@@ -78,7 +79,7 @@ def _times(now: int, start: int, end: int) -> bytes:
     if now != _remembered_at:
         _remembered, _remembered_at = {}, now
     if (start, end) not in _remembered:
-        _remembered[start, end] = _varint(now - start) + _varint(now - end)
+        _remembered[start, end] = varint(now - start) + varint(now - end)
     return _remembered[start, end]
 
 
@@ -123,7 +124,7 @@ def _piece(shape: Shape) -> Piece:
     before, rest = encoded.split(TRACE.encode())
     ids, rest = rest.split(SPAN.encode())
     parent, rest = rest.split(ROOT.encode()) if span["parent_id"] else (b"", rest)
-    kinds, rest = rest.split(_varint(START) + _varint(END))
+    kinds, rest = rest.split(varint(START) + varint(END))
     return before, ids, parent, kinds, rest, start, end
 
 
@@ -135,13 +136,3 @@ HEADER = {
     "producer": "bench", "epoch": 1, "sequence": 1, "service": "chat", "environment": "prod", "host": "host-1",
     "version": "1.0", "sdk": "spanloom/0.1", "sent": 0, "made": 0, "dropped": [], "given_up": [], "last": False,
 }  # fmt: skip
-
-
-def _varint(number: int) -> bytes:
-    zigzag = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while zigzag >= 0x80:
-        out.append(zigzag & 0x7F | 0x80)
-        zigzag >>= 7
-    out.append(zigzag)
-    return bytes(out)

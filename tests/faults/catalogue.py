@@ -19,6 +19,13 @@ class Fault(NamedTuple):
     """the folder of the stage that is to be a file system of its own"""
 
 
+NETWORKS: dict[str, dict[str, float]] = {
+    "late": {"latency_s": 0.2},
+    "narrow": {"bytes_a_second": 125_000},
+    "lossy": {"loss": 0.05},
+    "silent": {"silent": True},
+}
+"""200 ms each way; 1 Mbit/s each way and connection; one in twenty lost; connections that stay and carry nothing."""
 FAULTS = (
     Fault("1", "kill-processor", crashes.kill_processor),
     Fault("1", "kill-any", crashes.kill_any),
@@ -27,6 +34,7 @@ FAULTS = (
     Fault("3", "kill-sink", crashes.kill_sink),
     Fault("3", "kill-broker", crashes.kill_broker),
     Fault("3", "kill-engine", crashes.kill_engine),
+    Fault("3", "kill-gateway", crashes.kill_gateway),
     Fault("4", "kill-all", crashes.kill_all),
     Fault("5", "sigterm", crashes.stop_in_order),
     Fault("6", "crash-loop", crashes.crash_loop),
@@ -42,11 +50,12 @@ FAULTS = (
     Fault("13", "slow-engine", pauses.slow_engine),
     Fault("14", "refusing-engine", pauses.refusing_engine),
     Fault("15", "resets", pauses.resets),
-    Fault("15", "late-broker", pauses.late_broker),
-    Fault("15", "narrow-broker", pauses.narrow_broker),
-    Fault("15", "silent-broker", pauses.silent_broker),
+    *(
+        Fault("15", f"{name}-{where}", partial(pauses.disturbed, where=where, **how))
+        for where in ("broker", "engine")
+        for name, how in NETWORKS.items()
+    ),
     Fault("15", "refusing-broker", pauses.refusing_broker),
-    Fault("15", "silent-engine", pauses.silent_engine),
     Fault("16", "blocked-loop", pauses.blocked_loop),
     Fault("17", "full-engine", resources.full_engine, small_disk="clickhouse"),
     Fault("18", "full-broker", resources.full_broker, small_disk="kafka"),
@@ -64,13 +73,13 @@ FAULTS = (
     Fault("bounds", "broker-away", inputs.broker_away),
     Fault("bounds", "million-spans", partial(inputs.trace_bomb, count=1_000_000)),
     Fault("bounds", "million-names", partial(inputs.cardinality_bomb, count=1_000_000)),
-    Fault("bounds", "engine-away-10m", partial(inputs.engine_away, seconds=600, megabytes=500)),
+    Fault("14", "engine-away-10m", partial(inputs.engine_away, seconds=600, megabytes=500)),
     Fault("bounds", "broker-away-10m", partial(inputs.broker_away, seconds=600)),
     Fault("43", "rebalances", topology.rebalances),
     Fault("44", "more-partitions", topology.more_partitions),
     Fault("45", "topic-made-anew", topology.made_anew),
     Fault("46", "past-retention", topology.past_retention),
-    Fault("49", "pager-away", paging.pager_away),
+    Fault("49", "pager-away", partial(paging.pager_away, seconds=600)),
     Fault("50", "pager-unwell", paging.pager_unwell),
     Fault("52", "silences", paging.silences),
     Fault("53", "pager-anew", paging.pager_anew),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from spanloom_stack import services
 
-from tests.faults.stage import EVERYONE, Stage
+from tests.faults.stage import Stage
 
 SINK_POINTS = ("before_pending", "after_pending", "mid_insert", "after_insert", "after_commit")
 PROCESSOR_POINTS = ("at_assignment", "mid_emission", "after_flush", "after_commit")
@@ -46,13 +46,17 @@ def kill_engine(stage: Stage, rnd: random.Random, kills: int = 2) -> None:
     kill(stage, rnd, ["clickhouse"], kills)
 
 
+def kill_gateway(stage: Stage, rnd: random.Random, kills: int = 3) -> None:
+    kill(stage, rnd, ["gateway"], kills)
+
+
 def kill_all(stage: Stage, rnd: random.Random, kills: int = 2) -> None:
-    kill(stage, rnd, EVERYONE, kills)
+    kill(stage, rnd, stage.children.names(), kills)
 
 
 def kill_any(stage: Stage, rnd: random.Random, kills: int = 5) -> None:
     for _ in range(kills):
-        kill(stage, rnd, [rnd.choice(EVERYONE)], 1)
+        kill(stage, rnd, [rnd.choice(stage.children.names())], 1)
 
 
 def die_at_points(stage: Stage, rnd: random.Random, points: Sequence[str] | None = None, turns: int = 4) -> None:

@@ -7,19 +7,16 @@ import time
 import urllib.request
 import zlib
 from collections.abc import Iterable
-from pathlib import Path
 
 from confluent_kafka import Producer
 from spanloom_schemas import topics
 
 from tests.faults import hostile
-from tests.faults.pauses import resident
-from tests.faults.stage import ALIVE_S, WORKERS, Stage
+from tests.faults.stage import ALIVE_S, Stage
+from tests.faults.watch import Watch
 
 TOPIC = "llm.spans"
 PARTITIONS = topics.load()[TOPIC].partitions
-ROOM_MB = {"processor-1": 300.0, "sink": 500.0}
-"""By how much the memory of a process may be larger after an attack than before; what Python once took it keeps."""
 BOMB_BYTES = 240_000_000
 Message = bytes | None
 
@@ -134,34 +131,6 @@ def broker_away(stage: Stage, rnd: random.Random, seconds: float = 40) -> None:
         stage.live_again()
 
 
-class Watch:
-    """That no process ends meanwhile, that the line is live `seconds` later, and that none has grown."""
-
-    def __init__(self, stage: Stage, seconds: float = ALIVE_S) -> None:
-        self.stage, self.seconds = stage, seconds
-        stage.strangers.add(hostile.SERVICE)
-
-    def __enter__(self) -> "Watch":
-        children = self.stage.children
-        self.pids = children.pids()
-        self.memory = {name: resident(self.stage, name) for name in WORKERS}
-        self.counts = {name: (_threads(self.pids[name]), _descriptors(self.pids[name])) for name in WORKERS}
-        return self
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if error is not None:
-            return
-        self.stage.live_again(self.seconds)
-        assert self.stage.children.pids() == self.pids, "a process ended"
-        for name in WORKERS:
-            grown = resident(self.stage, name) - self.memory[name]
-            threads, descriptors = _threads(self.pids[name]), _descriptors(self.pids[name])
-            print(f"    {name}: {self.memory[name]:.0f} MB {grown:+.0f}, threads {threads}, descriptors {descriptors}")
-            assert grown < ROOM_MB[name], f"{name} has grown by {grown:.0f} MB"
-            assert threads <= self.counts[name][0] + 8, f"{name} has {threads} threads, before {self.counts[name][0]}"
-            assert descriptors <= self.counts[name][1] + 16, f"{name} has {descriptors} descriptors"
-
-
 def send(
     stage: Stage,
     values: Iterable[Message],
@@ -215,11 +184,3 @@ def metric(stage: Stage, pattern: str) -> float:
     with urllib.request.urlopen(url, timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(pattern, line))
-
-
-def _threads(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/task").iterdir()))
-
-
-def _descriptors(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))

@@ -3,13 +3,15 @@
 import random
 import signal
 import time
-from pathlib import Path
 
 from tests.faults.crashes import worker
 from tests.faults.stage import Stage
+from tests.faults.watch import resident
 
 SESSION_S = 10.0
 """After which the group gives a silent member's partitions to others."""
+FROZEN_S = 90.0
+"""Longer than the session of any client, Faust's 60 s by default included."""
 SINK_MEGABYTES = 700
 """A sink that catches up holds two blocks a partition, their frames and Arrow streams."""
 
@@ -25,7 +27,7 @@ def freeze(stage: Stage, name: str, seconds: float) -> None:
             stage.children.signal(name, signal.SIGCONT)
 
 
-def zombie_processor(stage: Stage, rnd: random.Random, seconds: float = SESSION_S + 8) -> None:
+def zombie_processor(stage: Stage, rnd: random.Random, seconds: float = FROZEN_S) -> None:
     """10: frozen for longer than its session while another worker takes over; then it wakes and goes on."""
     other = worker(stage, "processor-9")
     stage.children.start(other)
@@ -34,12 +36,12 @@ def zombie_processor(stage: Stage, rnd: random.Random, seconds: float = SESSION_
     stage.children.remove(other.name)
 
 
-def zombie_alone(stage: Stage, rnd: random.Random, seconds: float = SESSION_S + 3) -> None:
+def zombie_alone(stage: Stage, rnd: random.Random, seconds: float = FROZEN_S) -> None:
     """10: frozen for longer than its session, nobody takes over."""
     freeze(stage, "processor-1", seconds)
 
 
-def zombie_sink(stage: Stage, rnd: random.Random, seconds: float = SESSION_S + 3) -> None:
+def zombie_sink(stage: Stage, rnd: random.Random, seconds: float = FROZEN_S) -> None:
     """10, 12: frozen for longer than its session. Its memory stays bounded while it catches up."""
     freeze(stage, "sink", seconds)
     stage.live_again()
@@ -66,11 +68,19 @@ def freeze_engine(stage: Stage, rnd: random.Random, seconds: float = 20) -> None
     freeze(stage, "clickhouse", seconds)
 
 
-def slow_engine(stage: Stage, rnd: random.Random, seconds: float = 20) -> None:
-    """13: each answer of the engine takes a second or more."""
-    stage.engine.latency_s = 0.5
+def slow_engine(stage: Stage, rnd: random.Random, seconds: float = 60) -> None:
+    """13: each answer of the engine, of some 20 ms, takes ten times as long; then a hundred times."""
+    for latency_s in (0.1, 1.0):
+        disturbed(stage, rnd, "engine", seconds, latency_s=latency_s)
+
+
+def disturbed(stage: Stage, rnd: random.Random, where: str, seconds: float = 20, **how: float) -> None:
+    """13, 15: the proxy before the broker or the engine does something to all connections for a while."""
+    proxy = getattr(stage, where)
+    for name, value in how.items():
+        setattr(proxy, name, value)
     stage.run(seconds)
-    stage.engine.heal()
+    proxy.heal()
 
 
 def refusing_engine(stage: Stage, rnd: random.Random, seconds: float = 30) -> None:
@@ -80,39 +90,11 @@ def refusing_engine(stage: Stage, rnd: random.Random, seconds: float = 30) -> No
     stage.engine.heal()
 
 
-def silent_engine(stage: Stage, rnd: random.Random, seconds: float = 20) -> None:
-    """15: connections to the engine stay and carry nothing."""
-    stage.engine.silent = True
-    stage.run(seconds)
-    stage.engine.heal()
-
-
 def resets(stage: Stage, rnd: random.Random, times: int = 8) -> None:
     """15: all connections to broker and engine are reset, again and again."""
     for _ in range(times):
         stage.run(rnd.uniform(0.3, 2.5))
         rnd.choice([stage.broker, stage.engine]).reset()
-
-
-def late_broker(stage: Stage, rnd: random.Random, seconds: float = 20) -> None:
-    """15: 200 ms each way to the broker."""
-    stage.broker.latency_s = 0.2
-    stage.run(seconds)
-    stage.broker.heal()
-
-
-def narrow_broker(stage: Stage, rnd: random.Random, seconds: float = 20) -> None:
-    """15: 1 Mbit/s each way and connection to the broker."""
-    stage.broker.bytes_a_second = 125_000
-    stage.run(seconds)
-    stage.broker.heal()
-
-
-def silent_broker(stage: Stage, rnd: random.Random, seconds: float = 20) -> None:
-    """15: connections to the broker stay and carry nothing."""
-    stage.broker.silent = True
-    stage.run(seconds)
-    stage.broker.heal()
 
 
 def refusing_broker(stage: Stage, rnd: random.Random, seconds: float = 20) -> None:
@@ -127,9 +109,3 @@ def blocked_loop(stage: Stage, rnd: random.Random, seconds: float = 30) -> None:
     stage.children.arm("processor-1", SPANLOOM_FAULT=f"processor.after_flush:{rnd.randrange(2, 6)}:{seconds:.0f}")
     begun = time.monotonic()
     stage.until(lambda: stage.live_again() and time.monotonic() - begun > seconds, seconds + 120, "the loop is free")
-
-
-def resident(stage: Stage, name: str) -> float:
-    """Resident memory of a process, in MB."""
-    status = Path(f"/proc/{stage.children.pids()[name]}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024

@@ -1,6 +1,7 @@
-"""A service that a fault happens to: traces by the seed until stdin closes, then an account of every span it made.
+"""A service that a fault happens to: traces by the seed until stdin closes, and an account of every span it made.
 
-The account is written by this program from what it did, not read back from anything of Spanloom's.
+The account is written by this program from what it did, not read back from anything of Spanloom's: a line of JSON a
+span, and a last one of what became of them.
 `python -m tests.faults.producing SERVICE SEED TRACES_A_SECOND LATE ACCOUNT`; LATE is the share of traces of which a
 span ends seconds after the rest.
 """
@@ -11,7 +12,9 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import spanloom
 
@@ -21,11 +24,11 @@ FLUSH_S = 120.0
 
 
 class Load:
-    """Traces of a service, and what was made so far."""
+    """Traces of a service, each span noted in its account."""
 
-    def __init__(self, seed: int, late: float) -> None:
-        self.random, self.late = random.Random(seed), late
-        self.spans: list[tuple] = []
+    def __init__(self, seed: int, late: float, account: TextIO) -> None:
+        self.random, self.late, self.account = random.Random(seed), late, account
+        self.made = 0
         self.stragglers: list[tuple[float, int, int, spanloom.Span, dict]] = []
         self.anchor = 0
 
@@ -34,7 +37,9 @@ class Load:
         before = time.perf_counter_ns()
         span.end()
         between = self.anchor + before, self.anchor + time.perf_counter_ns()
-        self.spans.append((span.trace_id, span.id, span.name, span.kind, facts, *between))
+        said = (span.trace_id, span.id, span.name, span.kind, facts, *between)
+        self.account.write(json.dumps(said) + "\n")
+        self.made += 1
 
     def trace(self) -> None:
         """One request: model calls, a retrieval, a tool, now and then an error, a block, or a span that ends late."""
@@ -63,7 +68,7 @@ class Load:
         if rnd.random() < self.late:
             late = spanloom.span("postproc", event_type="postproc", parent=root)
             due = time.monotonic() + rnd.uniform(2.5, 5)
-            heapq.heappush(self.stragglers, (due, len(self.spans), self.anchor, late, {"tenant": tenant}))
+            heapq.heappush(self.stragglers, (due, self.made, self.anchor, late, {"tenant": tenant}))
         if rnd.random() < 0.3:
             root.record_error("upstream")
             self.ended(root, tenant=tenant, error=True)
@@ -88,21 +93,24 @@ class Load:
 
 def main(service: str, seed: str, rate: str, late: str, account: str) -> None:
     spanloom.configure(service=service)
-    load, pause = Load(int(seed), float(late)), 1 / float(rate)
-    stop = threading.Event()
+    with Path(account).open("w") as file:
+        load = Load(int(seed), float(late), file)
+        paced(float(rate), lambda: (load.trace(), load.end_stragglers(time.monotonic())))
+        load.end_stragglers(float("inf"))
+        arrived = spanloom.flush(FLUSH_S)
+        said = spanloom.shutdown(10)
+        json.dump({"arrived": arrived and said, "dropped": spanloom.dropped()}, file)
+
+
+def paced(rate: float, turn: Callable[[], object]) -> None:
+    """Take so many turns a second until stdin closes; what could not be is made up for a second long."""
+    pause, stop = 1 / rate, threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     due = time.monotonic()
     while not stop.is_set():
-        load.trace()
-        load.end_stragglers(time.monotonic())
+        turn()
         due = max(due + pause, time.monotonic() - 1)
         stop.wait(max(0.0, due - time.monotonic()))
-    load.end_stragglers(float("inf"))
-    arrived = spanloom.flush(FLUSH_S)
-    said = spanloom.shutdown(10)
-    Path(account).write_text(
-        json.dumps({"spans": load.spans, "arrived": arrived and said, "dropped": spanloom.dropped()})
-    )
 
 
 if __name__ == "__main__":

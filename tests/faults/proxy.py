@@ -1,13 +1,16 @@
-"""A TCP proxy with faults: late, slow, refusing, silent (packets vanish, connections stay), resetting, or answering
-itself.
+"""A TCP proxy with faults: late, narrow, lossy, refusing, silent (packets vanish, connections stay), resetting, or
+answering itself.
 """
 
 import asyncio
+import random
 import socket
 import struct
 import threading
 
 CHUNK = 64 * 1024
+RETRANSMITTED_S = 0.2
+"""How long TCP waits at least until it sends again what was lost; twice as long each further time."""
 
 
 class Proxy:
@@ -17,10 +20,13 @@ class Proxy:
         self.to = to
         self.latency_s = 0.0
         self.bytes_a_second: float | None = None
+        self.loss = 0.0
+        """share of chunks that are lost: what a program sees of it is that they come when TCP has sent them again"""
         self.refusing = False
         self.silent = False
         self.answer: bytes | None = None
         """said to whoever asks, instead of what the other side would say; the connection ends then"""
+        self._random = random.Random(1)
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         listener = socket.create_server(("127.0.0.1", 0))
@@ -29,8 +35,8 @@ class Proxy:
         self._thread.start()
 
     def heal(self) -> None:
-        self.latency_s, self.bytes_a_second, self.refusing, self.silent = 0.0, None, False, False
-        self.answer = None
+        self.latency_s, self.bytes_a_second, self.loss, self.answer = 0.0, None, 0.0, None
+        self.refusing, self.silent = False, False
 
     def refuse(self) -> None:
         """Cut all connections and take no new one."""
@@ -63,6 +69,13 @@ class Proxy:
                 taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
+    def _retransmission(self) -> float:
+        """Seconds that the next chunk is late because it was lost, and lost again."""
+        late, wait = 0.0, RETRANSMITTED_S
+        while self._random.random() < self.loss:
+            late, wait = late + wait, 2 * wait
+        return late
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
@@ -92,6 +105,7 @@ class Proxy:
                     await asyncio.sleep(self.latency_s)
                 if self.bytes_a_second:
                     await asyncio.sleep(len(data) / self.bytes_a_second)
+                await asyncio.sleep(self._retransmission())
                 while self.silent:  # as with a cut cable, what was sent arrives once it is mended
                     await asyncio.sleep(0.1)
                 writer.write(data)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.pauses import resident
 from tests.faults.stage import Stage
+from tests.faults.watch import resident
 
 DISK_MB = 256
 PROCESSOR_MEGABYTES = 700

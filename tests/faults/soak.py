@@ -24,7 +24,7 @@ from spanloom_stack.supervise import Supervisor
 
 from tests.faults import crashes
 from tests.faults.catalogue import FAULTS, Fault
-from tests.faults.fast import kill_at_full_speed
+from tests.faults.fast import VICTIMS, kill_at_full_speed
 from tests.faults.resources import NotHere, small_disk
 from tests.faults.stage import ROOT, staged
 from tests.faults.verdict import Verdict, rested
@@ -68,7 +68,7 @@ HEAD = f"{'fault':<24}" + "".join(f"{name:>9}" for name in NAMES)
 def trial(fault: Fault, seed: int, folder: Path) -> Trial:
     """One fault on a line of its own, under load; the verdict, and the seconds until the line was live again."""
     disk = small_disk(folder / fault.small_disk) if fault.small_disk else contextlib.nullcontext()
-    with disk, staged(folder, report=lambda step: None) as stage:
+    with disk, staged(folder, report=lambda step: None, gateway=True) as stage:
         stage.load(seed)
         stage.live_again()
         fault.do(stage, random.Random(seed))
@@ -80,7 +80,7 @@ def trial(fault: Fault, seed: int, folder: Path) -> Trial:
 def kills(seed: int, count: int, folder: Path) -> Trial:
     """Random kills of anything, alone or all at once, on one line."""
     rnd, slowest = random.Random(seed), 0.0
-    with staged(folder, report=lambda step: None) as stage:
+    with staged(folder, report=lambda step: None, gateway=True) as stage:
         stage.load(seed)
         stage.live_again()
         for _ in range(count):
@@ -160,7 +160,7 @@ def main(total: int, seeds: int, seed: int, faults: str) -> None:
             click.echo(str(rows[-1]))
     if not wanted or FULL_SPEED in wanted:
         rows.append(Row(f"1 {FULL_SPEED}"))
-        tried(rows[-1], 2, lambda folder: kill_at_full_speed(seed, folder))
+        tried(rows[-1], len(VICTIMS), lambda folder: kill_at_full_speed(seed, folder))
         click.echo(str(rows[-1]))
     if not wanted or DAY in wanted:
         rows.append(Row(f"58 {DAY}"))

@@ -33,9 +33,9 @@ for talkative in ("clickhouse_connect", "urllib3"):  # an engine that is away is
 ROOT = Path(__file__).parents[2]
 RULES = Path(__file__).with_name("rules.yaml")
 PORTS = ("KAFKA_PORT", "CLICKHOUSE_PORT", "METRICS_PORT", "SINK_METRICS_PORT")
-WORKERS = ("processor-1", "sink")
-EVERYONE = (*WORKERS, "kafka", "clickhouse")
 ALIVE_S = 120.0
+CALLS_A_SECOND = 10.0
+"""Traces that come through the gateway."""
 
 
 class Account(NamedTuple):
@@ -49,12 +49,15 @@ class Account(NamedTuple):
 
 
 class Load:
-    """A producer process that makes traces until it is told to stop."""
+    """A process that makes traces until it is told to stop: `program` is one of this folder."""
 
-    def __init__(self, stage: "Stage", service: str, seed: int, traces_a_second: float, late: float) -> None:
+    def __init__(
+        self, stage: "Stage", program: str, service: str, seed: int, traces_a_second: float, how: object
+    ) -> None:
         self.service = service
         self._account = stage.folder / f"{service}.json"
-        command = [sys.executable, "-m", "tests.faults.producing", service, str(seed), str(traces_a_second), str(late)]
+        said = (service, seed, traces_a_second, how)
+        command = [sys.executable, "-m", f"tests.faults.{program}", *map(str, said)]
         self._log = (stage.folder / f"{service}.log").open("wb")
         self._process = subprocess.Popen(
             [*command, str(self._account)], env=stage.environment, cwd=ROOT, stdin=subprocess.PIPE, stderr=self._log
@@ -68,7 +71,12 @@ class Load:
         assert self._children.watch(lambda: self._process.poll() is not None, 150), f"{self.service} does not end"
         self._log.close()
         assert self._process.returncode == 0, Path(self._log.name).read_text()
-        return Account(self.service, **json.loads(self._account.read_text()))
+        *spans, end = map(json.loads, self._account.read_text().splitlines())
+        return Account(self.service, spans, **end)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -89,6 +97,8 @@ class Stage:
         self.broker, self.engine, self.paging = proxies
         self.pager = paged
         self.clickhouse = f"http://127.0.0.1:{self.engine.to}"
+        self.door = ""
+        """the URL of the gateway, where there is one"""
         self.loads: list[Load] = []
         self.accounts: list[Account] = []
         """of all loads that have ended"""
@@ -104,6 +114,14 @@ class Stage:
     @property
     def bootstrap(self) -> str:
         return self.environment["SPANLOOM_KAFKA_BOOTSTRAP"]
+
+    def gateway(self) -> services.Service:
+        """The OTLP door, at an address that it keeps."""
+        port = net.claim(0)
+        self.door = f"http://127.0.0.1:{port}"
+        said = {"SERVICE": "gateway", "GATEWAY_PORT": str(port), "GATEWAY_GRPC_PORT": "0", "GATEWAY_METRICS_PORT": "0"}
+        named = {f"SPANLOOM_{name}": value for name, value in said.items()}
+        return services.spanloom("gateway", "gateway", **{**self.environment, **named})
 
     def client(self) -> Client:
         """A client of the engine itself, past the proxy."""
@@ -123,11 +141,20 @@ class Stage:
             return None
 
     def load(self, seed: int, producers: int = 2, traces_a_second: float = 25, late: float = 0.02) -> list[Load]:
-        """Start producers, each a service of its own; `late`: share of traces with a span that ends much later."""
+        """Start producers, each a service of its own, and one by OTLP where there is a gateway.
+
+        `late`: share of traces with a span that ends much later.
+        """
         for number in range(producers):
-            service = f"service-{len(self.accounts) + len(self.loads)}"
-            self.loads.append(Load(self, service, seed * 1000 + number, traces_a_second, late))
+            self.loads.append(Load(self, "producing", self._service(), seed * 1000 + number, traces_a_second, late))
+        if self.door:
+            self.loads.append(
+                Load(self, "calling", self._service(), seed * 1000 + producers, CALLS_A_SECOND, self.door)
+            )
         return self.loads
+
+    def _service(self) -> str:
+        return f"service-{len(self.accounts) + len(self.loads)}"
 
     def unload(self) -> list[Account]:
         """Stop all producers; returns their accounts."""
@@ -135,6 +162,10 @@ class Stage:
         self.loads.clear()
         self.accounts += ended
         return ended
+
+    def pids(self) -> dict[str, int]:
+        """Every process that runs: the line's and the producers'."""
+        return self.children.pids() | {load.service: load.pid for load in self.loads}
 
     def run(self, seconds: float) -> None:
         """Let time pass; what ended is started again."""
@@ -166,7 +197,7 @@ class Stage:
 
 @contextmanager
 def staged(
-    folder: Path, processors: int = 1, report: Callable[[str], None] = print, **settings: str
+    folder: Path, report: Callable[[str], None] = print, gateway: bool = False, **settings: str
 ) -> Iterator[Stage]:
     """A line with its state in `folder`; `settings` are further SPANLOOM_ variables of its workers."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SPANLOOM_")}
@@ -174,7 +205,6 @@ def staged(
         **clean,
         **{f"SPANLOOM_{name}": "0" for name in PORTS},
         "SPANLOOM_STACK_DATA": str(folder),
-        "SPANLOOM_STACK_PROCESSORS": str(processors),
         "SPANLOOM_RULES_FILE": str(RULES),
         **settings,
     }
@@ -186,6 +216,8 @@ def staged(
         environment["SPANLOOM_CLICKHOUSE_URL"] = f"http://127.0.0.1:{engine.port}"
         line = Line.start(read(StackSettings, environment), environment, children, report)
         stage = Stage(folder, line.environment, children, (broker, engine, paging), paged)
+        if gateway:
+            children.start(stage.gateway())
         try:
             yield stage
         finally:

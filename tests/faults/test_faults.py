@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults import crashes, inputs, pauses
-from tests.faults.stage import EVERYONE, Stage, staged
+from tests.faults.stage import Stage, staged
 from tests.faults.verdict import rested
 
 SEED = int(os.environ.get("SEED", "1"))
@@ -48,7 +48,7 @@ def test_spans_in_no_order_late_early_and_of_wrong_clocks(stage, rnd):
 
 
 def test_processor_sink_broker_and_engine_die_at_once_by_kill_9(stage, rnd):
-    crashes.kill(stage, rnd, EVERYONE, kills=1)
+    crashes.kill_all(stage, rnd, kills=1)
     stage.live_again()
 
 

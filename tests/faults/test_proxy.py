@@ -70,6 +70,14 @@ def test_latency_holds_back_each_way(proxy):
         assert time.monotonic() - begun >= 0.4
 
 
+def test_what_is_lost_comes_in_order_when_it_was_sent_again(proxy):
+    proxy.loss = 0.1
+    with connected(proxy) as connection:
+        begun = time.monotonic()
+        assert [said(connection, b"%d" % number) for number in range(20)] == [b"%d" % number for number in range(20)]
+        assert time.monotonic() - begun >= 0.2
+
+
 def test_a_reset_ends_connections_and_new_ones_are_taken(proxy):
     with connected(proxy) as connection:
         assert said(connection) == b"hello"

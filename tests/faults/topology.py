@@ -14,8 +14,8 @@ from tests.oracle.produced import logs
 SPANS = "llm.spans"
 
 
-def rebalances(stage: Stage, rnd: random.Random, times: int = 6) -> None:
-    """43: a second and a third worker come and go in turn."""
+def rebalances(stage: Stage, rnd: random.Random, times: int = 30, seconds: float = 20) -> None:
+    """43: a second and a third worker come and go in turn, one every so many seconds."""
     here: list[str] = []
     for turn in range(times):
         if here and (len(here) == 2 or rnd.random() < 0.5):
@@ -24,7 +24,7 @@ def rebalances(stage: Stage, rnd: random.Random, times: int = 6) -> None:
             joining = worker(stage, f"processor-{turn + 2}")
             stage.children.start(joining)
             here.append(joining.name)
-        stage.run(rnd.uniform(2, 8))
+        stage.run(rnd.uniform(0.5 * seconds, 1.5 * seconds))
     for name in here:
         stage.children.remove(name)
 

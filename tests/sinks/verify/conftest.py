@@ -16,6 +16,7 @@ from spanloom_schemas.settings import ClickHouseSettings, KafkaSettings
 from spanloom_sinks import migrate
 from spanloom_sinks.settings import VerifySettings
 from spanloom_sinks.store import Store
+from spanloom_sinks.verify import settled
 from spanloom_sinks.verify.model import Finding, Report, State
 from spanloom_sinks.verify.run import verify
 
@@ -122,6 +123,7 @@ def line(kafka: str, clickhouse: str, tmp_path_factory: pytest.TempPathFactory) 
     found = Line(settings, since)
     try:
         until = time.monotonic() + ENOUGH
+        time.sleep(settled.IDLE_MS / 1000)  # no trace is settled sooner, and each look takes the two of their time
         while not at_rest(report := found.verify(), spans, sent):
             assert time.monotonic() < until, [f"{each.check}: {each.text}" for each in report.findings]
             time.sleep(1)

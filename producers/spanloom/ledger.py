@@ -69,3 +69,8 @@ class Ledger:
         """Note that a message's delivery was given up."""
         self.lost[reason] += self.under_way.pop(sequence).spans
         self.given_up.append(sequence)
+
+    def take_back(self, sequence: int) -> None:
+        """Note that a message is not in the log, and that its spans are to be sent in others."""
+        del self.under_way[sequence]
+        self.given_up.append(sequence)

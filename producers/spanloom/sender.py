@@ -7,7 +7,7 @@ failed delivery nothing more is sent for a while, then one message as a probe.
 
 import logging
 import sys
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.cimpl import murmur2
 
 from spanloom import secrecy, wire
+from spanloom.batches import Batch, Place, Sent
 from spanloom.buffer import UNIT, Buffer, Ended, Late, ended
 from spanloom.cluster import Ear
 from spanloom.ledger import Ledger
@@ -27,7 +28,6 @@ from spanloom.origin import origin, prefix
 from spanloom.otel.calls import Calls, once
 from spanloom.sampling import thinned
 from spanloom.settings import ProducerSettings
-from spanloom.trace import Receipt, Resource
 
 TOPIC = "llm.spans"
 LINGER = 0.1
@@ -86,15 +86,6 @@ class Call:
     arrived: bool = False
 
 
-@dataclass(slots=True)
-class Batch:
-    """Encoded spans of one partition and one resource that wait for their header."""
-
-    spans: list[bytes] = field(default_factory=list)
-    size: int = 0
-    receipts: Counter[Receipt] = field(default_factory=Counter)
-
-
 class Sender:
     """Owns the connection and the ledger of one life of one process. `run` is the thread; `flush` and `shutdown` are
     for others.
@@ -119,14 +110,17 @@ class Sender:
         self._home = epoch
         self._prefix = b""
         self._calls: SimpleQueue[Call | None] = SimpleQueue()  # its put is safe in signal handlers
-        self._receipts: dict[int, Counter[Receipt]] = {}
+        self._sent: dict[int, Sent] = {}
+        self._awaited: set[int] = set()
+        self._again: deque[tuple[Place, Batch]] = deque()
+        self._most_bytes = BATCH_BYTES
         self._over = False
         self._partitions = 0
         self._learn_at = 0.0
         self._learn_pause = 0.0
         self._send_at = 0.0
         self._backoff = 0.0
-        self._batches: dict[tuple[int, Resource | None], Batch] = {}
+        self._batches: dict[Place, Batch] = {}
         self._said: object = None
         self._warned_at = -1e9
         self._looked_at = monotonic()
@@ -190,7 +184,7 @@ class Sender:
     def _next_call(self) -> Call | None:
         busy = len(self._buffer) * UNIT > self._settings.buffer_bytes // 8
         try:
-            return self._calls.get(timeout=0.0005 if busy else AWAITED if self._receipts else LINGER)
+            return self._calls.get(timeout=0.0005 if busy else AWAITED if self._awaited or self._again else LINGER)
         except Empty:
             return None
 
@@ -204,10 +198,13 @@ class Sender:
         if self._ready(kafka):
             if self._said is None:  # sequence 0, the hello
                 self._send(kafka, self._own(), Batch())
-            self._drain(kafka, end or monotonic() + LINGER, gently=end is None)
-            self._send_all(kafka)
-            if self._said != self._news():
-                self._send(kafka, self._own(), Batch())
+            if self._again:
+                self._send(kafka, *self._again.popleft(), alone=True)
+            else:
+                self._drain(kafka, end or monotonic() + LINGER, gently=end is None)
+                self._send_all(kafka)
+                if self._said != self._news():
+                    self._send(kafka, self._own(), Batch())
         kafka.poll(0)
 
     def _drain(self, kafka: Producer, until: float, gently: bool) -> None:
@@ -248,13 +245,10 @@ class Sender:
         batch = self._batches.get(place)
         if batch is None:
             batch = self._batches[place] = Batch()
-        elif batch.size + len(data) > BATCH_BYTES:
+        elif batch.size + len(data) > self._most_bytes:
             self._send(kafka, place, self._batches.pop(place))
             batch = self._batches[place] = Batch()
-        batch.spans.append(data)
-        batch.size += len(data)
-        if trace.receipt is not None:
-            batch.receipts[trace.receipt] += 1
+        batch.add(data, trace.receipt)
         if len(batch.spans) == BATCH_SPANS:
             self._send(kafka, place, self._batches.pop(place))
 
@@ -266,7 +260,7 @@ class Sender:
         """Return where messages about this process itself go."""
         return self._home % self._partitions, None
 
-    def _send(self, kafka: Producer, place: tuple[int, Resource | None], batch: Batch, last: bool = False) -> None:
+    def _send(self, kafka: Producer, place: Place, batch: Batch, *, last: bool = False, alone: bool = False) -> None:
         partition, resource = place
         ledger = self._ledger
         self._count_refusals()
@@ -283,31 +277,35 @@ class Sender:
         message = wire.message(self._prefix, header, batch.spans)
         if partition == self._own()[0]:  # where who counts drops listens
             self._said = self._news()
+        self._sent[sequence] = Sent(place, [*map(len, batch.spans)], batch.receipts, alone)
+        if any(batch.receipts):
+            self._awaited.add(sequence)
         ledger.sent(sequence, len(batch.spans), len(message))
-        if batch.receipts:
-            self._receipts[sequence] = batch.receipts
         try:
             kafka.produce(TOPIC, message, partition=partition, on_delivery=partial(self._decided, sequence))
         except BufferError:
             ledger.give_up(sequence, "queue_full")
             self._settle(sequence, "queue_full")
         except KafkaException as error:
-            self._failed(sequence, error.args[0])
+            self._failed(sequence, error.args[0], message)
 
-    def _decided(self, sequence: int, error: KafkaError | None, _: Message) -> None:
+    def _decided(self, sequence: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            return self._failed(sequence, error)
+            return self._failed(sequence, error, message.value() or b"")
         self._ledger.delivered(sequence)
         self._backoff = 0.0
         self._settle(sequence)
         return None
 
     def _settle(self, sequence: int, reason: str | None = None) -> None:
-        for receipt, spans in self._receipts.pop(sequence, {}).items():
-            receipt.settle(spans, reason)
+        self._awaited.discard(sequence)
+        self._sent.pop(sequence).settle(reason)
 
-    def _failed(self, sequence: int, error: KafkaError) -> None:
+    def _failed(self, sequence: int, error: KafkaError, message: bytes) -> None:
         reason = _REASONS.get(error.code(), "rejected")
+        sent = self._sent[sequence]
+        if reason == "too_large" and sent.goes_on:
+            return self._send_in_parts(sequence, sent, message)
         self._ledger.give_up(sequence, reason)
         self._settle(sequence, reason)
         if reason != "too_large":
@@ -316,6 +314,17 @@ class Sender:
             self._send_at = monotonic() + self._backoff
             self._learn_at = 0.0
         self._warn(f"a batch was not delivered and is dropped ({reason}: {error.str()})")
+        return None
+
+    def _send_in_parts(self, sequence: int, sent: Sent, message: bytes) -> None:
+        """Have a batch that the broker found too large sent again, alone, then in halves, down to single spans."""
+        if sent.alone:
+            self._most_bytes = min(self._most_bytes, sum(sent.sizes) // 2)
+            self._warn(f"Kafka takes no messages of {len(message)} bytes: raise max.message.bytes of {TOPIC}")
+        del self._sent[sequence]
+        self._awaited.discard(sequence)
+        self._ledger.take_back(sequence)
+        self._again.extend((sent.place, batch) for batch in sent.again(message))
 
     def _ready(self, kafka: Producer) -> bool:
         """Say whether to send now, learning the number of partitions now and then."""
@@ -323,6 +332,8 @@ class Sender:
         if self._backoff and (now < self._send_at or self._ledger.under_way):
             return False
         if self._ledger.bytes_under_way > UNDER_WAY_BYTES:
+            return False
+        if (self._again and self._ledger.under_way) or any(sent.alone for sent in self._sent.values()):
             return False
         if now >= self._learn_at:
             self._learn(kafka)
@@ -347,6 +358,7 @@ class Sender:
             self._warn(f"the topic {TOPIC} is not there ({topic.error}); make it by `spanloom topics create`")
             return
         self._partitions, self._learn_at = len(topic.partitions), monotonic() + METADATA_SECONDS
+        self._most_bytes = BATCH_BYTES  # the topic may have learnt to take more
         self._learn_pause = 0.0
 
     def _learn_later(self) -> None:
@@ -357,7 +369,7 @@ class Sender:
         """Send what waits and hear of all that is under way, until `until`."""
         while True:
             self._round(kafka, until if last else None)
-            waiting = len(self._buffer) > 0
+            waiting = bool(self._again or len(self._buffer))
             if monotonic() >= until or not (waiting or self._ledger.under_way):
                 return not (waiting or self._ledger.under_way or self._ledger.lost.total())
             if waiting and self._ready(kafka):
@@ -382,6 +394,9 @@ class Sender:
         if self._ledger.under_way:
             kafka.purge()
             kafka.flush(0.05)
+        for place, batch in self._again:
+            self._ledger.lost[reason] += len(batch.spans)
+            Sent(place, [], batch.receipts, alone=True).settle(reason)
         if self._partitions:
             self._send(kafka, self._own(), Batch(), last=True)
             kafka.flush(max(0.0, until - monotonic() - 0.05))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from spanloom.buffer import Buffer, Ended
 from spanloom.payloads import Payload
 from spanloom.sender import Sender
 from spanloom.settings import ProducerSettings
-from spanloom.trace import Trace
+from spanloom.trace import Receipt, Trace
 from spanloom_schemas import codec
 from spanloom_schemas.partitioning import partition
 
@@ -23,10 +24,14 @@ TIMED_OUT = KafkaError._MSG_TIMED_OUT
 
 
 class Broker:
-    """Takes messages as confluent_kafka.Producer does; the n-th delivery fails with the n-th of `errors`."""
+    """Takes messages as confluent_kafka.Producer does; the n-th delivery fails with the n-th of `errors`.
 
-    def __init__(self, errors: list[int | None], partitions: int = 4) -> None:
+    What is produced for one partition between two polls is one batch, and refused whole above `limit` bytes.
+    """
+
+    def __init__(self, errors: list[int | None], partitions: int = 4, limit: int = 1 << 30) -> None:
         self.partitions = partitions
+        self.limit = limit
         self.log: list[tuple[int, dict[str, Any]]] = []
         self.errors = iter(errors)
         self._queue: list[tuple[int, bytes, Callable[[KafkaError | None, Any], None]]] = []
@@ -43,18 +48,23 @@ class Broker:
 
     def poll(self, timeout: float) -> None:
         queue, self._queue = self._queue, []
+        sizes: Counter[int] = Counter()
+        for at, value, _ in queue:
+            sizes[at] += len(value)
         for at, value, tell in queue:
             error = next(self.errors, None)
+            if error is None and sizes[at] > self.limit:
+                error = KafkaError.MSG_SIZE_TOO_LARGE
             if error is None:
                 self.log.append((at, codec.decode(value)[2]))
-            tell(None if error is None else KafkaError(error), None)
+            tell(None if error is None else KafkaError(error), SimpleNamespace(value=partial(bytes, value)))
 
     flush = poll
 
     def purge(self) -> None:
         queue, self._queue = self._queue, []
-        for _, _, tell in queue:
-            tell(KafkaError(KafkaError._PURGE_QUEUE), None)
+        for _, value, tell in queue:
+            tell(KafkaError(KafkaError._PURGE_QUEUE), SimpleNamespace(value=partial(bytes, value)))
 
 
 def ended(number: int, detail: dict[str, object] | None = None) -> Ended:
@@ -216,15 +226,53 @@ def test_at_the_end_of_the_host_nothing_gives_way_to_it(monkeypatch: pytest.Monk
     assert headers(broker)[-1]["made"] == 10_000
 
 
-FATES = st.lists(st.sampled_from([None, None, TIMED_OUT, KafkaError._TRANSPORT, KafkaError.TOPIC_AUTHORIZATION_FAILED]))
+def test_a_batch_that_the_broker_finds_too_large_goes_in_parts_down_to_single_spans() -> None:
+    broker = Broker([], partitions=2, limit=9000)
+    spans = [ended(number, {"a": "v" * 300}) for number in range(300)]
+    spans[7] = ended(7, {f"a{n}": "v" * 4000 for n in range(3)})  # above the limit by itself
+    sender = run(broker, spans, rounds=2)
+    assert sender.dropped() == {"too_large": 1}
+    stored = Counter(span["span_id"] for _, message in broker.log for span in message["spans"])
+    assert stored == Counter(f"{number + 1:016x}" for number in range(300) if number != 7)
+    assert headers(broker)[-1]["made"] == 300
+
+
+def test_batches_are_smaller_from_then_on() -> None:
+    broker = Broker([], partitions=1, limit=50_000)
+    run(broker, [ended(number, {"a": "v" * 400}) for number in range(2000)], rounds=4)
+    last = headers(broker)[-1]
+    assert (last["made"], last["dropped"]) == (2000, [])
+    refused = last["sequence"] + 1 - len(broker.log)
+    assert refused < 30, refused  # of some hundred
+
+
+def test_who_waits_for_spans_of_a_batch_in_parts_hears_of_each() -> None:
+    told: list[dict[str, int]] = []
+    one, other = (Receipt(3, lambda receipt: told.append(dict(receipt.lost))) for _ in range(2))
+    spans = [ended(number, {"a": "v" * 2000}) for number in range(5)]
+    spans.append(ended(5, {f"a{n}": "v" * 4000 for n in range(3)}))
+    for number, span in enumerate(spans):
+        span[0].receipt = (one, other)[number // 3]
+    run(Broker([], partitions=1, limit=5000), spans)
+    assert sorted(told, key=len) == [{}, {"too_large": 1}]
+
+
+FATES = st.lists(
+    st.sampled_from(
+        [
+            *(None, None, TIMED_OUT, KafkaError._TRANSPORT, KafkaError.TOPIC_AUTHORIZATION_FAILED),
+            KafkaError.MSG_SIZE_TOO_LARGE,
+        ]
+    )
+)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(FATES, st.integers(0, 1500), st.integers(1, 3))
+@given(FATES, st.integers(0, 1500), st.integers(1, 3), st.sampled_from([1 << 30, 20_000]))
 def test_whatever_fails_the_ledger_balances_and_every_gap_is_explained(
-    fates: list[int | None], spans: int, rounds: int
+    fates: list[int | None], spans: int, rounds: int, limit: int
 ) -> None:
-    broker = Broker(fates)
+    broker = Broker(fates, limit=limit)
     run(broker, [ended(number) for number in range(spans)], rounds)
     last = headers(broker)[-1]
     assert last["last"]

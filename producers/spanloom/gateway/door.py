@@ -6,6 +6,7 @@ request at a time, what waits for Kafka by the buffer.
 
 import asyncio
 import logging
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +112,7 @@ class Door:
         self, settings: GatewaySettings, keys: Keys, connect: Callable[[dict[str, Any]], Producer] = Producer
     ) -> None:
         secrecy.use(settings.user_pepper.reveal())
+        secrecy.follow(os.environ.get("SPANLOOM_USER_PEPPER_FILE", ""))
         self.settings = settings
         self.metrics = Metrics()
         self._keys = keys

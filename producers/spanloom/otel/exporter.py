@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from weakref import ref
 
 from opentelemetry.context import Context
 from opentelemetry.sdk import resources
@@ -71,7 +72,8 @@ class SpanloomSpanProcessor(SpanProcessor):
 
     def __init__(self) -> None:
         self._door = Door()
-        self._above: dict[int, int] = {}
+        self._above: dict[int, tuple[int, ref[Span]]] = {}
+        """Of spans that have begun and not ended, by id; one that is forgotten without an end takes its entry along."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Note which of our spans the span is in."""
@@ -79,7 +81,8 @@ class SpanloomSpanProcessor(SpanProcessor):
         if ours is not None and span.parent is None:
             context = span.get_span_context()
             if context is not None and ids.written(context.trace_id) == ours.trace_id:
-                self._above[context.span_id] = ours.number
+                number, above = context.span_id, self._above
+                above[number] = ours.number, ref(span, lambda _: above.pop(number, None))
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take a span for sending."""
@@ -87,7 +90,7 @@ class SpanloomSpanProcessor(SpanProcessor):
         if context is not None:
             above = self._above.pop(context.span_id, None)
             if context.trace_flags.sampled:
-                self._door.take(span, above)
+                self._door.take(span, None if above is None else above[0])
 
     def shutdown(self) -> None:
         """Send what waits; spans that end later are dropped and counted."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from hashlib import sha256
+from pathlib import Path
 from random import Random
 from threading import Event
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from confluent_kafka import KafkaError
 from google.rpc import status_pb2
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from spanloom import secrecy
 from spanloom import sender as module
 from spanloom.gateway import door as door_module
 from spanloom.gateway.door import Door
@@ -21,6 +23,7 @@ from spanloom.gateway.http_door import application
 from spanloom.gateway.keys import Key, Keys
 from spanloom.gateway.otlp import JSON, PROTOBUF
 from spanloom.gateway.settings import GatewaySettings
+from spanloom_schemas.settings import Secret
 from starlette.testclient import TestClient
 
 from tests.producers.gateway.test_otlp import JSON_REQUEST, request, span
@@ -213,6 +216,24 @@ def test_a_request_that_kafka_did_not_take_costs_its_key_nothing(gateway: Any) -
     while (again := made.post(body, x_api_key="open")).status_code == 503:
         pass
     assert again.status_code == 200
+
+
+def test_a_pepper_that_is_rotated_in_its_file_is_used(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for state in ("_pepper", "_file"):
+        monkeypatch.setattr(secrecy, state, None)
+    monkeypatch.setattr(secrecy, "LOOK_SECONDS", 0.0)
+    file = tmp_path / "pepper"
+    file.write_text("k7:old")
+    monkeypatch.setenv("SPANLOOM_USER_PEPPER_FILE", str(file))
+    made = gateway(user_pepper=Secret("k7:old"))
+    body = request(span(attributes=[{"key": "user.id", "value": {"string_value": "ann"}}])).SerializeToString()
+    assert made.post(body).status_code == 200
+    file.write_text("k8:new")
+    while made.stored[-1]["context"]["user"][:3] != "k8:":
+        assert made.post(body).status_code == 200
+    assert made.stored[0]["context"]["user"][:3] == "k7:"
 
 
 @pytest.mark.parametrize("seed", range(3))

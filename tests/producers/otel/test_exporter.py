@@ -1,3 +1,4 @@
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -6,7 +7,7 @@ from typing import Any
 import pytest
 import spanloom
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import RandomIdGenerator, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, set_span_in_context
@@ -133,6 +134,21 @@ print("done")
     assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
 
 
+def test_spans_that_never_end_leave_nothing_behind(recorded: Recorded) -> None:
+    processor, ids = SpanloomSpanProcessor(), RandomIdGenerator()
+    with spanloom.span("ours") as ours:
+        ids.generate_trace_id = lambda: int(ours.trace_id, 16)  # type: ignore[method-assign]
+        tracer = provider(processor, id_generator=ids).get_tracer("x")
+        kept = tracer.start_span("kept")
+        for _ in range(500):
+            tracer.start_span("forgotten")
+        gc.collect()
+        assert len(processor._above) == 1
+        kept.end()
+    assert recorded.named("kept")["parent_id"] == ours.id
+    assert processor._above == {}
+
+
 INSTRUMENTORS = """
 import importlib.metadata, logging, sys, types
 import spanloom
@@ -185,7 +201,7 @@ def test_an_application_of_the_sdk_publishes_to_kafka_and_its_ledger_balances(
     topics_command.apply(KafkaSettings(kafka_bootstrap=kafka))
     code = """
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import RandomIdGenerator, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from spanloom.otel import SpanloomSpanExporter, SpanloomSpanProcessor
 import os

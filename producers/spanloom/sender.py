@@ -23,6 +23,7 @@ from spanloom import secrecy, wire
 from spanloom.batches import Batch, Place, Sent
 from spanloom.buffer import UNIT, Buffer, Ended, Late, ended
 from spanloom.cluster import Ear
+from spanloom.delivery import LIBRDKAFKA, reason_of
 from spanloom.ledger import Ledger
 from spanloom.origin import origin, prefix
 from spanloom.otel.calls import Calls, once
@@ -47,32 +48,6 @@ ANSWER_SECONDS = 0.5
 """How long an answer of broker or registry is waited for; the end of the host's process may wait for two."""
 BACKOFF_SECONDS = (1.0, 30.0)
 """First and longest pause after a delivery failed."""
-LIBRDKAFKA = {
-    "client.id": "spanloom",
-    "enable.idempotence": True,
-    "acks": "all",
-    "compression.type": "zstd",
-    "linger.ms": 5,
-    "message.timeout.ms": 30_000,
-    "queue.buffering.max.kbytes": 32 * 1024,
-    "message.max.bytes": 1_000_000,
-    "reconnect.backoff.max.ms": 5_000,
-}
-_REASONS = {
-    KafkaError._MSG_TIMED_OUT: "timeout",
-    KafkaError._TIMED_OUT: "timeout",
-    KafkaError.REQUEST_TIMED_OUT: "timeout",
-    KafkaError._TRANSPORT: "unreachable",
-    KafkaError._ALL_BROKERS_DOWN: "unreachable",
-    KafkaError._RESOLVE: "unreachable",
-    KafkaError._SSL: "unreachable",
-    KafkaError._AUTHENTICATION: "unreachable",
-    KafkaError.MSG_SIZE_TOO_LARGE: "too_large",
-    KafkaError._QUEUE_FULL: "queue_full",
-    KafkaError._PURGE_QUEUE: "shutdown",
-    KafkaError._PURGE_INFLIGHT: "shutdown",
-}
-
 _log = logging.getLogger("spanloom")
 
 
@@ -302,7 +277,7 @@ class Sender:
         self._sent.pop(sequence).settle(reason)
 
     def _failed(self, sequence: int, error: KafkaError, message: bytes) -> None:
-        reason = _REASONS.get(error.code(), "rejected")
+        reason = reason_of(error)
         sent = self._sent[sequence]
         if reason == "too_large" and sent.goes_on:
             return self._send_in_parts(sequence, sent, message)

@@ -4,7 +4,7 @@ import polars as pl
 from faust.types import TP
 from prometheus_client import generate_latest
 from spanloom.buffer import Refusals
-from spanloom.sender import _REASONS as UNDELIVERED
+from spanloom.delivery import REASONS as UNDELIVERED
 from spanloom_processors.commits import Commits, Point
 from spanloom_processors.core import panes
 from spanloom_processors.metrics import Metrics
@@ -51,7 +51,7 @@ def test_what_can_be_known_beforehand_begins_with_0():
 
 
 def test_the_reasons_that_are_known_are_those_of_the_producer():
-    assert {*UNDELIVERED.values(), *Refusals._fields} <= set(drops.REASONS)
+    assert {*UNDELIVERED.values(), "rejected", "encode", *Refusals._fields} == set(drops.REASONS)
 
 
 def test_the_skew_of_a_service_is_log_time_minus_send_time():

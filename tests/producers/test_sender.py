@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spanloom import sender as module
 from spanloom.buffer import Buffer, Ended
+from spanloom.delivery import LIBRDKAFKA
 from spanloom.payloads import Payload
 from spanloom.sender import Sender
 from spanloom.settings import ProducerSettings
@@ -123,7 +124,7 @@ def test_a_message_stays_below_the_brokers_limit() -> None:
     run(broker, [ended(number, {f"a{i}": "v" * 4000 for i in range(20)}) for number in range(40)])
     sizes = [len(codec.encode("span_batch", message)) for _, message in broker.log]
     assert len([size for size in sizes if size > 1000]) == 4
-    assert max(sizes) < module.LIBRDKAFKA["message.max.bytes"]  # type: ignore[operator]
+    assert max(sizes) < LIBRDKAFKA["message.max.bytes"]  # type: ignore[operator]
 
 
 def test_a_span_that_is_too_large_or_cannot_be_encoded_is_dropped_by_reason() -> None:

@@ -6,7 +6,7 @@ from confluent_kafka import KafkaException, Message, Producer
 from spanloom_schemas import codec, registry, topics
 
 from spanloom.cluster import Ear
-from spanloom.sender import LIBRDKAFKA
+from spanloom.delivery import LIBRDKAFKA
 from spanloom.settings import ProducerSettings
 
 TOPIC = "llm.dead_letters"

@@ -50,6 +50,11 @@ class Ledger:
         """Return the size of all messages whose fate is not known."""
         return sum(message.size for message in self.under_way.values())
 
+    @property
+    def gaps(self) -> int:
+        """Return how many messages were given up or taken back so far: it only grows."""
+        return self._explained + len(self.given_up)
+
     def next_sequence(self) -> int:
         """Return a new message's number."""
         self._next += 1
@@ -57,7 +62,7 @@ class Ledger:
 
     def sent(self, sequence: int, spans: int, size: int) -> None:
         """Note that a message went off, with a header that explains all gaps known now."""
-        self.under_way[sequence] = Message(spans, size, self._explained + len(self.given_up))
+        self.under_way[sequence] = Message(spans, size, self.gaps)
 
     def delivered(self, sequence: int) -> None:
         """Note that a message is in the log: the gaps it explains need no more explaining."""

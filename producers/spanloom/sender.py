@@ -389,7 +389,7 @@ class Sender:
                 self._ledger.shed[part] = spans
 
     def _news(self) -> object:
-        return self._ledger.dropped, self._ledger.shed.copy(), len(self._ledger.given_up)
+        return self._ledger.dropped, self._ledger.shed.copy(), self._ledger.gaps
 
     def _trouble(self, error: KafkaError) -> None:
         why = self._ear.trouble or error.str()

@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any
 
 import polars as pl
-from spanloom_schemas import codec, topics
+from spanloom_schemas import bounds, codec, topics
 from spanloom_schemas.codec import Registry
-from spanloom_schemas.frames import shape, splice
+from spanloom_schemas.frames import bounded, shape
 from spanloom_schemas.frames.splice import Dead, Decoded, Message
 
 _SPLICED = ("span_batch", "pane_batch", "trace_batch", "sample_batch")
@@ -19,7 +19,7 @@ def decode(topic: str, messages: Sequence[Message], registry: Registry | None = 
     Of a topic whose messages are one record each, `rows` has that record's fields beside `message_time`, the log time.
     """
     schema = topics.load()[topic].schema
-    return splice.decode(schema, messages, registry) if schema in _SPLICED else _records(schema, messages, registry)
+    return bounded.decode(schema, messages, registry) if schema in _SPLICED else _records(schema, messages, registry)
 
 
 def _records(schema: str, messages: Sequence[Message], registry: Registry | None) -> Decoded:
@@ -28,9 +28,7 @@ def _records(schema: str, messages: Sequence[Message], registry: Registry | None
     dead: list[Dead] = []
     for offset, log_time, value in messages:
         try:
-            name, _, datum = codec.decode(value, registry)
-            if name != schema:
-                raise codec.CodecError("unknown_schema", f"a {name} is not expected here")
+            datum = bounds.decode(schema, value, registry)
         except codec.CodecError as error:
             dead.append(Dead(offset, log_time, error.reason, str(error), value))
         else:

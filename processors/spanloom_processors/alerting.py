@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
-from spanloom_schemas import codec
+from spanloom_schemas import bounds, codec
 from spanloom_schemas.codec import CodecError, Registry
 from spanloom_schemas.frames.splice import Decoded
 
@@ -38,7 +38,8 @@ class Alerting:
         said = {tp: point.metadata for tp, point in committed.items() if point}
         judged, late = SafePoint.judged_from(said.get(PANES_TP)), SafePoint.late_from(said.get(PANES_TP))
         self.engine = Engine(self._rules)
-        self.engine.restore(readable(alerts, self._registry), readable(hours, self._registry), judged, late)
+        said_alerts = readable("alert", alerts, self._registry)
+        self.engine.restore(said_alerts, readable("hour", hours, self._registry), judged, late)
         self.engine.resume_samples(SafePoint.judged_from(said.get(SAMPLES_TP)))
         for tp, metadata in said.items():
             if tp.topic == TRACES:
@@ -97,10 +98,10 @@ def _alert(alert: Alert) -> Outgoing:
     return Outgoing(ALERTS, 0, alert_key(alert), codec.encode("alert", dict(alert)))
 
 
-def readable(records: Iterable[Record], registry: Registry | None = None) -> Iterator[Any]:
-    """The data of records; one that cannot be read is left out, and logged."""
+def readable(schema: str, records: Iterable[Record], registry: Registry | None = None) -> Iterator[Any]:
+    """The data of records of a schema; one that cannot be read is left out, and logged."""
     for record in records:
         try:
-            yield codec.decode(record.value, registry)[2]
+            yield bounds.decode(schema, record.value, registry)
         except CodecError as error:
             log.warning("a record to begin from cannot be read and is left out: %s", error)

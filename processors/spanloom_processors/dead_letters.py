@@ -7,7 +7,8 @@ from typing import TypeVar
 from polars.exceptions import PanicException
 from spanloom_schemas import codec, topics
 from spanloom_schemas.codec import Registry
-from spanloom_schemas.frames.splice import Dead, Decoded, Message, decode
+from spanloom_schemas.frames.bounded import decode
+from spanloom_schemas.frames.splice import Dead, Decoded, Message
 
 from spanloom_processors.batches import BATCH_BYTES, Packed
 from spanloom_processors.consumer import Poll

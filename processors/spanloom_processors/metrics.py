@@ -10,6 +10,7 @@ import polars as pl
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from spanloom_schemas import codec, drops, topics
+from spanloom_schemas.bounds import OUT_OF_BOUNDS
 from spanloom_schemas.frames.spans import shortened
 from spanloom_schemas.frames.splice import Decoded
 
@@ -69,7 +70,7 @@ class Metrics:
         self._services: set[str] = set()
         self._reasons = set(drops.REASONS)
         for family, known in (
-            (self.dead, (*codec.REASONS, UNPROCESSED)),
+            (self.dead, (*codec.REASONS, OUT_OF_BOUNDS, UNPROCESSED)),
             (self.dropped, drops.REASONS),
             (self.unsendable, topics.load()),
             (self.commits, ("made", "refused")),

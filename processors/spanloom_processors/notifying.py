@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 from faust.types import TP
-from spanloom_schemas import codec
+from spanloom_schemas import bounds
 from spanloom_schemas.codec import CodecError, Registry
 from spanloom_schemas.frames.splice import Dead
 
@@ -38,7 +38,9 @@ class Notifying:
         """Deliver what comes from `position` on; `records`: all of the topic, of which the earlier ones are known."""
         self.stop()
         self._route, self._position = self._make_route(), position
-        self._route.restore(readable((record for record in records if record.offset < position), self._registry))
+        self._route.restore(
+            readable("alert", (record for record in records if record.offset < position), self._registry)
+        )
         self._task = asyncio.create_task(self._route.run(), name="notify")
 
     def stop(self) -> None:
@@ -54,7 +56,7 @@ class Notifying:
             if not value:  # a tombstone
                 continue
             try:
-                alerts.append((offset, cast(Alert, codec.decode(value, self._registry)[2])))
+                alerts.append((offset, cast(Alert, bounds.decode("alert", value, self._registry))))
             except CodecError as error:
                 dead.append(Dead(offset, log_time, error.reason, str(error), value))
         return alerts, dead

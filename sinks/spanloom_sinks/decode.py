@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any
 
 import polars as pl
-from spanloom_schemas import codec, topics
+from spanloom_schemas import bounds, codec, topics
 from spanloom_schemas.codec import Registry
-from spanloom_schemas.frames import shape, splice
+from spanloom_schemas.frames import bounded, shape
 from spanloom_schemas.frames.splice import Dead, Decoded, Message
 
 _SPLICED = ("span_batch", "pane_batch", "trace_batch", "sample_batch")
@@ -22,7 +22,7 @@ def decode(topic: str, messages: Sequence[Message], registry: Registry | None = 
     if about.cleanup == "compact":  # a message without a value deletes what its key had: there is nothing to read
         messages = [message for message in messages if message[2]]
     if about.schema in _SPLICED:
-        return splice.decode(about.schema, messages, registry)
+        return bounded.decode(about.schema, messages, registry)
     return _records(about.schema, messages, registry)
 
 
@@ -32,9 +32,7 @@ def _records(schema: str, messages: Sequence[Message], registry: Registry | None
     dead: list[Dead] = []
     for offset, log_time, value in messages:
         try:
-            name, _, datum = codec.decode(value, registry)
-            if name != schema:
-                raise codec.CodecError("unknown_schema", f"a {name} is not expected here")
+            datum = bounds.decode(schema, value, registry)
         except codec.CodecError as error:
             dead.append(Dead(offset, log_time, error.reason, str(error), value))
         else:

@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from spanloom_schemas import codec, topics
+from spanloom_schemas.bounds import OUT_OF_BOUNDS
 
 
 class Metrics:
@@ -25,7 +26,7 @@ class Metrics:
         # Prometheus sees no growth in a series whose first value is its first event.
         for topic in topics.load().values():
             if "sinks" in topic.consumers:
-                for reason in codec.REASONS:
+                for reason in (*codec.REASONS, OUT_OF_BOUNDS):
                     self.dead.labels(topic.name, reason)
         self.lost = Counter(
             "spanloom_sink_lost_messages",

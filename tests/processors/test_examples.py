@@ -141,7 +141,7 @@ def test_samples_go_through_the_rules_about_machines(batch: list[Message], rules
 
 def test_alerts_and_hours_are_taken_back_and_the_engine_goes_on(rules: list[Rule]) -> None:
     alerts, hours = (
-        list(readable(Record(at, value) for at, _, value in messages(of))) for of in ("llm.alerts", "llm.hours")
+        list(readable(of, (Record(at, value) for at, _, value in messages(f"llm.{of}s")))) for of in ("alert", "hour")
     )
     assert (len(alerts), len(hours)) == tuple(len(topics.examples(of)) for of in ("llm.alerts", "llm.hours"))
     engine = Engine(rules)

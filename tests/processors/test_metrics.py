@@ -40,7 +40,7 @@ def test_what_can_be_known_beforehand_begins_with_0():
     found = scraped(metrics)
     for name in ("lost_messages", "late_spans", "silenced_spans", "unpriced_spans"):
         assert found.pop(f'spanloom_{name}_total{{partition="3"}}') == 0
-    for reason in (*codec.REASONS, "unprocessed"):
+    for reason in (*codec.REASONS, "out_of_bounds", "unprocessed"):
         assert found.pop(f'spanloom_dead_letters_total{{reason="{reason}"}}') == 0
     for reason in drops.REASONS:
         assert found.pop(f'spanloom_dropped_spans_total{{reason="{reason}"}}') == 0

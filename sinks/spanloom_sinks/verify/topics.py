@@ -9,7 +9,7 @@ import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from spanloom_schemas import registry
-from spanloom_schemas.frames import splice
+from spanloom_schemas.frames import bounded
 from spanloom_schemas.frames.splice import Message
 
 from spanloom_sinks import pending
@@ -187,11 +187,11 @@ class Topics:
     def _tail(self, log: Log, sources: set[int], topic_id: str) -> pl.DataFrame:
         """Headers of the last messages of llm.panes, far enough back to have two emissions of each source partition."""
         begin, stop = max(log.low, 0), log.high
-        headers = splice.decode("pane_batch", []).headers
+        headers = bounded.decode("pane_batch", []).headers
         for size in _TAILS:
             first = max(begin, min(stop, max(log.sink, begin)) - size)
             messages = self._run(PANES, 0, first, stop)
-            headers = splice.decode("pane_batch", messages, self.registry).headers
+            headers = bounded.decode("pane_batch", messages, self.registry).headers
             safe = told(headers.filter(pl.col("offset") < log.sink), topic_id)
             if first == begin or safe.keys() >= sources:
                 break

@@ -48,7 +48,8 @@ class Engine:
         self._rules = [rule for rule in rules if rule.metric.fold not in (Fold.TRACE, Fold.SAMPLES)]
         self._requests = Requests([rule for rule in rules if rule.metric.fold is Fold.TRACE])
         self._machines = Machines([rule for rule in rules if rule.metric.fold is Fold.SAMPLES])
-        self._known = {rule.name for rule in rules}
+        self._labels = {rule.name: rule.labels for rule in rules}
+        self._orphans: dict[tuple[str, Group], Alert] = {}
         self._reach = max([reach(rule) for rule in self._rules], default=PANE_MS)
         self._versions = Versions(self._rules)
         self._states: dict[tuple[str, Group], Alert] = {}
@@ -71,12 +72,14 @@ class Engine:
 
         `judged`, `late`: of the committed safe point (`SafePoint.judged_from(metadata)`, `late_from`), if there is one.
         """
-        self._states = newest(alerts)
-        self._requests.restore(self._states.values())
-        self._machines.restore(self._states.values())
-        for key in [key for key in self._states if key[0] in self._known - {rule.name for rule in self._rules}]:
-            del self._states[key]
-        self._retired.restore(self._states.values())
+        states = newest(alerts)
+        known = {key: state for key, state in states.items() if _names(key[1]) == self._labels.get(key[0])}
+        self._orphans = {key: state for key, state in states.items() if key not in known}
+        self._requests.restore(known.values())
+        self._machines.restore(known.values())
+        judged_here = {rule.name for rule in self._rules}
+        self._states = {key: state for key, state in known.items() if key[0] in judged_here}
+        self._retired.restore([*self._states.values(), *self._orphans.values()])
         self._hours = list(hours)
         self._resumed = judged
         self._versions.know_late(late)
@@ -250,7 +253,7 @@ class Engine:
         return found
 
     def _judge_all(self, end: int, overdue: bool, at: int) -> Iterator[Alert]:
-        yield from self._orphans(end, at)
+        yield from self._resolved(end, at)
         windows: dict[tuple[int, int], dict[Group, Sum]] = {}
         for rule in self._rules:
             if end - reach(rule) < self._read_from and not isinstance(rule.condition, Budget):
@@ -287,10 +290,10 @@ class Engine:
             self._retired.note(alert)
         return alert
 
-    def _orphans(self, end: int, at: int) -> Iterator[Alert]:
-        """Resolve what fires for a rule that the rules file does not have any more."""
-        for key in [key for key in self._states if key[0] not in self._known]:
-            state = self._states.pop(key)
+    def _resolved(self, end: int, at: int) -> Iterator[Alert]:
+        """Resolve what fires for a rule that the rules file does not have any more, or not with such labels."""
+        orphans, self._orphans = self._orphans, {}
+        for state in orphans.values():
             if active(state):
                 resolved = resolve(state, Moment(at, end, end, state["since"], False), None)
                 self._retired.note(resolved)
@@ -321,6 +324,10 @@ def _true_in_open_window(rule: Rule, series: Series, group: Group, judged: int) 
     return any(
         judge(rule, series, group, series.window_of(group, end - rule.window, end), end, True).true for end in ends
     )
+
+
+def _names(group: Group) -> tuple[str, ...]:
+    return tuple(name for name, _ in group)
 
 
 def _reads_from(log_time: int) -> int:

@@ -16,6 +16,8 @@ HOUR_WAIT_MS = 600_000
 """How long an hour waits: budgets and baselines are built on it."""
 SILENCE_MS = 2_000
 """Between two messages no more than this counts as waiting; there is a tick a second."""
+AHEAD_MS = 60_000
+"""By so much may a source partition's progress be ahead of the log's clock: of an idle one a worker's clock says it."""
 BACKLOG_MS = 86_400_000
 """Window ends further in the past are skipped."""
 
@@ -50,7 +52,7 @@ class Progress:
     def source(self, partition: int, partitions: int, progress: int) -> None:
         """Read how far a source partition is, and of how many."""
         self._partitions = partitions
-        self._passed[partition] = max(progress, self._passed.get(partition, 0))
+        self._passed[partition] = max(min(progress, self.clock + AHEAD_MS), self._passed.get(partition, 0))
 
     def due(self) -> tuple[int, bool] | None:
         """The next window end to judge, and whether partially; None: not yet."""

@@ -86,6 +86,11 @@ class Rule(NamedTuple):
             return True
         return isinstance(self.condition, Above) and self.metric.grows and self.hold == 0
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its groups' labels, in order: of a rule about one request, the partition too."""
+        return tuple(sorted([*self.group_by, *(["partition"] if self.metric.fold is Fold.TRACE else [])]))
+
     def sentence(self) -> str:
         """The rule in one human line."""
         per = f" per {', '.join(self.group_by)}" if self.group_by else ""

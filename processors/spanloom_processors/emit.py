@@ -31,13 +31,14 @@ class Outgoing(NamedTuple):
 
 
 class Source(NamedTuple):
-    """The partition that panes and traces are made from, and the revision now in effect."""
+    """The partition that panes and traces are made from, the revision now in effect, and the version of the prices."""
 
     topic: str
     topic_id: str
     partition: int
     partitions: int
     revision: int
+    price_version: str
 
 
 def panes(source: Source, emission: Emission, passed: int, sent_ns: int) -> Iterator[Outgoing]:
@@ -48,6 +49,7 @@ def panes(source: Source, emission: Emission, passed: int, sent_ns: int) -> Iter
     """
     header = _header(source, emission, sent_ns) | {
         "partitions": source.partitions,
+        "price_version": source.price_version,
         "progress": emission.progress,
         "next_offset": emission.next_offset,
         "overflow": _moved(emission.overflow),

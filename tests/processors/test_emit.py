@@ -9,7 +9,7 @@ from spanloom_processors.emit import LIMIT_BYTES, Source
 from spanloom_schemas.frames.splice import decode
 
 TRACE_SCHEMA = {**decode("trace_batch", []).rows.drop("offset", "log_time", "position").schema, "revision": pl.Int32}
-SOURCE = Source("llm.spans", "topic-id", 2, 4, 1)
+SOURCE = Source("llm.spans", "topic-id", 2, 4, 1, "prices-1")
 
 
 def emission(**changes):

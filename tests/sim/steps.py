@@ -7,7 +7,7 @@ from spanloom_processors.core.revisions import Revision
 from spanloom_schemas import codec
 
 from tests.oracle.spans import FUTURE_MS, PANE_MS
-from tests.sim.world import SPANS, T0, World
+from tests.sim.world import SPANS, T0, World, dearer
 
 
 @dataclass(frozen=True)
@@ -342,6 +342,24 @@ class Revise:
 
     def __str__(self) -> str:
         return f"from the next pane on {self.keys} keys are its cap; the workers that the group knows start again"
+
+
+@dataclass(frozen=True)
+class Reprice:
+    """The price book is changed for another, or back; all processes that their group knows start again with it."""
+
+    def __call__(self, world: World) -> None:
+        before = world.shelf[0]
+        world.book = dearer(before) if world.book is before else before
+        world.shelf.append(world.book)
+        for kind, group in (("worker", world.workers), ("sink", world.sinks)):
+            for number, process in enumerate(group):
+                if process.body is not None and not process.expelled:
+                    Kill(kind, number)(world)
+                    Start(kind, number)(world)
+
+    def __str__(self) -> str:
+        return "prices change; the processes that the groups know start again"
 
 
 def _of(world: World, step: Any) -> Any:

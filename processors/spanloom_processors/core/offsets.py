@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 FORMAT = "1"
+PRICES = "prices="
 
 
 class SafePoint(NamedTuple):
@@ -20,17 +21,46 @@ class SafePoint(NamedTuple):
     topic_id: str
 
 
-def encode(point: SafePoint) -> str:
+class Pricing(NamedTuple):
+    """Which price book a partition's panes are priced by, and how many times that was another one before.
+
+    Every change makes a higher revision: of panes that are open then, a reader takes the ones of the new book, whole.
+    """
+
+    version: str
+    changes: int = 0
+
+    def under(self, version: str) -> Pricing:
+        """What comes after this where the book is of this version."""
+        return self if version == self.version else Pricing(version, self.changes + 1)
+
+
+def encode(point: SafePoint, pricing: Pricing | None = None) -> str:
     """The metadata of a commit of `point.offset` (Kafka allows 4096 bytes)."""
-    return f"{FORMAT} {point.frontier} {point.log_clock} {point.topic_id}"
+    told = f"{FORMAT} {point.frontier} {point.log_clock} {point.topic_id}"
+    return f"{told} {PRICES}{pricing.changes}:{pricing.version}" if pricing else told
 
 
 def decode(offset: int, metadata: str | None) -> SafePoint | None:
     """The safe point of a committed offset; None where the metadata is missing or was not written by `encode`."""
-    fields = (metadata or "").split(" ")
+    fields, _ = _fields(metadata)
     if len(fields) != 4 or fields[0] != FORMAT or not fields[3]:
         return None
     try:
         return SafePoint(offset, int(fields[1]), int(fields[2]), fields[3])
     except ValueError:
         return None
+
+
+def pricing(metadata: str | None) -> Pricing | None:
+    """By which price book all panes told before a commit were priced; None where it does not say."""
+    _, said = _fields(metadata)
+    changes, _, version = said.removeprefix(PRICES).partition(":")
+    return Pricing(version, int(changes)) if version and changes.isdecimal() else None
+
+
+def _fields(metadata: str | None) -> tuple[list[str], str]:
+    """The fields of a commit's metadata, and what it says of prices."""
+    fields = (metadata or "").split(" ")
+    said = [field for field in fields if field.startswith(PRICES)]
+    return [field for field in fields if field not in said], said[0] if said else ""

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spanloom_processors.core.offsets import SafePoint, decode, encode
+from spanloom_processors.core.offsets import Pricing, SafePoint, decode, encode, pricing
 
 
 @given(
@@ -23,3 +23,11 @@ def test_a_safe_point_survives_the_commit(offset, frontier, log_clock, topic_id)
 )
 def test_metadata_of_another_hand_is_no_metadata(metadata):
     assert decode(7, metadata) is None
+
+
+def test_a_commit_says_by_which_book_all_before_it_was_priced():
+    point, book = SafePoint(7, 1, 2, "topic"), Pricing("a1b2", 3)
+    assert decode(7, encode(point, book)) == point
+    assert pricing(encode(point, book)) == book
+    assert pricing(encode(point)) is None
+    assert (book.under("a1b2"), book.under("c3")) == (book, Pricing("c3", 4))

@@ -45,7 +45,7 @@ def panes(source: Source, emission: Emission, passed: int, sent_ns: int) -> Iter
     """Messages of llm.panes: the changed panes or, where there are none, the progress alone.
 
     Only the last message carries the emission's progress: until it is read, the source has not got further than
-    `passed`, the progress of the emission before.
+    `passed`, the progress of the emission before. And only it reaches the log clock: then all of the emission was read.
     """
     header = _header(source, emission, sent_ns) | {
         "partitions": source.partitions,
@@ -54,7 +54,7 @@ def panes(source: Source, emission: Emission, passed: int, sent_ns: int) -> Iter
         "next_offset": emission.next_offset,
         "overflow": _moved(emission.overflow),
     }
-    early = header | {"progress": passed}
+    early = header | {"progress": min(passed, emission.log_clock - 1)}
     *before, (revision, rows) = _by_revision(emission.panes) or [(source.revision, emission.panes)]
     for number, part in before:
         for message in _encode("pane_batch", early | {"revision": number}, early | {"revision": number}, part):

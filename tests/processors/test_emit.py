@@ -49,6 +49,13 @@ def test_where_nothing_changed_the_progress_is_told_alone():
     assert decoded.headers["progress"].to_list() == [51_000]
 
 
+def test_of_an_emission_in_parts_only_the_last_reaches_the_log_clock_even_where_the_partition_was_idle_before():
+    decoded = read(list(emit.panes(SOURCE, emission(panes=pane_rows(5_000)), passed=50_700, sent_ns=9)))
+    *before, last = decoded.headers["progress"].to_list()
+    assert before
+    assert max(before) < 50_000 <= last
+
+
 @pytest.mark.parametrize("rows", [pane_rows(5_000), pane_rows(1_500, tenant="t" * 4_000)], ids=["many", "large"])
 def test_what_is_too_large_for_a_message_is_split_and_only_the_last_part_tells_the_progress(rows):
     decoded = read(list(emit.panes(SOURCE, emission(panes=rows), passed=41_000, sent_ns=9)))

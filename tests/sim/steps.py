@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from spanloom_processors.core import offsets
 from spanloom_processors.core.revisions import Revision
 from spanloom_schemas import codec
 
@@ -346,9 +347,16 @@ class Revise:
 
 @dataclass(frozen=True)
 class Reprice:
-    """The price book is changed for another, or back; all processes that their group knows start again with it."""
+    """The price book is changed for another, or back; all processes that their group knows start again with it.
+
+    Not before the first commit of each partition: until then nobody can know what its panes were priced by.
+    """
 
     def __call__(self, world: World) -> None:
+        points = [world.log.committed("processors", SPANS, number) for number in range(world.log.partitions(SPANS))]
+        safe = [offsets.decode(*point) if point else None for point in points]
+        if any(each is None or each.topic_id != world.log.topic_id(SPANS) for each in safe):
+            return
         before = world.shelf[0]
         world.book = dearer(before) if world.book is before else before
         world.shelf.append(world.book)

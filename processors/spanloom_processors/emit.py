@@ -31,28 +31,30 @@ class Outgoing(NamedTuple):
 
 
 class Source(NamedTuple):
-    """The partition that panes and traces are made from, and the revision now in effect."""
+    """The partition that panes and traces are made from, the revision now in effect, and the version of the prices."""
 
     topic: str
     topic_id: str
     partition: int
     partitions: int
     revision: int
+    price_version: str
 
 
 def panes(source: Source, emission: Emission, passed: int, sent_ns: int) -> Iterator[Outgoing]:
     """Messages of llm.panes: the changed panes or, where there are none, the progress alone.
 
     Only the last message carries the emission's progress: until it is read, the source has not got further than
-    `passed`, the progress of the emission before.
+    `passed`, the progress of the emission before. And only it reaches the log clock: then all of the emission was read.
     """
     header = _header(source, emission, sent_ns) | {
         "partitions": source.partitions,
+        "price_version": source.price_version,
         "progress": emission.progress,
         "next_offset": emission.next_offset,
         "overflow": _moved(emission.overflow),
     }
-    early = header | {"progress": passed}
+    early = header | {"progress": min(passed, emission.log_clock - 1)}
     *before, (revision, rows) = _by_revision(emission.panes) or [(source.revision, emission.panes)]
     for number, part in before:
         for message in _encode("pane_batch", early | {"revision": number}, early | {"revision": number}, part):

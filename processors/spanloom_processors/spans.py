@@ -21,6 +21,7 @@ from spanloom_processors.consumer import Poll
 from spanloom_processors.core import offsets
 from spanloom_processors.core.bounds import DEFAULT, Bounds
 from spanloom_processors.core.drops import Drops
+from spanloom_processors.core.offsets import Pricing, SafePoint
 from spanloom_processors.core.partition import Emission, Partition
 from spanloom_processors.core.revisions import Revision
 from spanloom_processors.emit import Outgoing, Source
@@ -33,11 +34,17 @@ REVISIONS = (Revision(1, 0),)
 
 @dataclass(slots=True)
 class Held:
-    """A partition that this worker has; `passed`: the progress it last reported."""
+    """A partition that this worker has.
+
+    `announcement`: what must be committed before anything is told, of a new price book; None: nothing must. `passed`:
+    the progress it last reported.
+    """
 
     source: Source
     partition: Partition
     drops: Drops
+    pricing: Pricing
+    announcement: Point | None
     passed: int = 0
 
 
@@ -58,7 +65,7 @@ class Report(NamedTuple):
     def point(self) -> Point | None:
         """What to commit; None: nothing new."""
         safe = self.emission.safe
-        return Point(safe.offset, offsets.encode(safe, self.drops)) if safe else None
+        return Point(safe.offset, offsets.encode(safe, self.held.pricing, self.drops)) if safe else None
 
 
 class Spans:
@@ -77,15 +84,32 @@ class Spans:
         if committed and resume is None:
             log.warning("partition=%s.%d has a commit without readable metadata, reading on from it", *tp)
             log_start = max(log_start, committed.offset)
-        at = assigned.topic_id, tp.partition
-        partition = Partition(*at, self._revisions, self._bounds, resume=resume, log_start=log_start)
-        source = Source(tp.topic, *at, assigned.partitions, self._revisions[-1].number)
         heard = offsets.drops(committed.metadata) if committed else ""
-        self._held[tp] = Held(source, partition, Drops(tp.partition, assigned.partitions, heard))
+        pricing, announcement = self._priced(assigned, resume, heard)
+        revisions = [each._replace(number=each.number + pricing.changes) for each in self._revisions]
+        at = assigned.topic_id, tp.partition
+        partition = Partition(*at, revisions, self._bounds, resume=resume, log_start=log_start)
+        source = Source(tp.topic, *at, assigned.partitions, revisions[-1].number, pricing.version)
+        self._held[tp] = Held(source, partition, Drops(tp.partition, assigned.partitions, heard), pricing, announcement)
         if committed and partition.next_offset != committed.offset:
             why = "commit=%d cannot be resumed (retention, or a new topic), reading from offset=%d"
             log.warning("partition=%s.%d " + why, *tp, committed.offset, partition.next_offset)
         return partition.next_offset
+
+    def _priced(self, assigned: Assigned, resume: SafePoint | None, drops: str) -> tuple[Pricing, Point | None]:
+        """The pricing of a partition from here on, and the commit that must announce it where it is another."""
+        committed = assigned.committed
+        if committed is None or resume is None or resume.topic_id != assigned.topic_id:
+            return Pricing(self._book.version), None
+        before = offsets.pricing(committed.metadata)
+        now = before.under(self._book.version) if before else Pricing(self._book.version)
+        if before is None or now == before:
+            return now, None
+        return now, Point(committed.offset, offsets.encode(resume, now, drops))
+
+    def announcements(self) -> Iterator[tuple[TP, Point]]:
+        """What is to be committed before anything is told of these partitions: whoever follows must know."""
+        yield from ((tp, held.announcement) for tp, held in self._held.items() if held.announcement is not None)
 
     def holds(self, held: Held, tp: TP) -> bool:
         """Whether this state is still this worker's; after a rebalance even the same partition has another."""
@@ -124,12 +148,22 @@ class Spans:
         if (held := self._held.get(tp)) is not None:
             held.drops.hear(headers)
 
-    def report(self, idle_since: Callable[[TP, int], int | None], now_ns: int) -> Iterator[Report]:
-        """What every partition has to say now.
+    def report(
+        self,
+        idle_since: Callable[[TP, int], int | None],
+        now_ns: int,
+        committed: Callable[[TP], Point | None] = lambda tp: None,
+    ) -> Iterator[Report]:
+        """What every partition has to say now, unless its announcement is still to be committed.
 
         `idle_since(tp, offset)`: epoch ms at which a fetch was sent that found nothing from this offset on, or None.
+        `committed`: a partition's commit.
         """
         for tp, held in self._held.items():
+            if held.announcement is not None:
+                if committed(tp) != held.announcement:
+                    continue
+                held.announcement = None
             idle = idle_since(tp, held.partition.next_offset)
             if idle is not None:
                 held.partition.idle(idle)

@@ -194,7 +194,9 @@ class Worker:
         """Send what changed in the partitions of llm.spans, and declare what is safe once that is stored."""
         async with self._emitting:
             now = self._clock()
-            reports = list(self.spans.report(self.consumer.idle_since, now))
+            for tp, point in self.spans.announcements():
+                self._declare(tp, point)
+            reports = list(self.spans.report(self.consumer.idle_since, now, self.consumer.commits.committed))
             await self.store(message for report in reports for message in report.messages)
             reach("processor.after_flush")
             for report in reports:

@@ -9,7 +9,7 @@ from spanloom_processors.emit import LIMIT_BYTES, Source
 from spanloom_schemas.frames.splice import decode
 
 TRACE_SCHEMA = {**decode("trace_batch", []).rows.drop("offset", "log_time", "position").schema, "revision": pl.Int32}
-SOURCE = Source("llm.spans", "topic-id", 2, 4, 1)
+SOURCE = Source("llm.spans", "topic-id", 2, 4, 1, "prices-1")
 
 
 def emission(**changes):
@@ -47,6 +47,13 @@ def test_where_nothing_changed_the_progress_is_told_alone():
     decoded = read(list(emit.panes(SOURCE, emission(), passed=41_000, sent_ns=9)))
     assert decoded.rows.is_empty()
     assert decoded.headers["progress"].to_list() == [51_000]
+
+
+def test_of_an_emission_in_parts_only_the_last_reaches_the_log_clock_even_where_the_partition_was_idle_before():
+    decoded = read(list(emit.panes(SOURCE, emission(panes=pane_rows(5_000)), passed=50_700, sent_ns=9)))
+    *before, last = decoded.headers["progress"].to_list()
+    assert before
+    assert max(before) < 50_000 <= last
 
 
 @pytest.mark.parametrize("rows", [pane_rows(5_000), pane_rows(1_500, tenant="t" * 4_000)], ids=["many", "large"])

@@ -100,6 +100,18 @@ def a_trace_sent_twice_in_a_backlog_behind_another_partition() -> Story:
     return Story(-6, 2, False, tuple(told))
 
 
+def a_zombie_with_the_old_prices() -> Story:
+    """Prices change; a worker that lost its place goes on with the old ones, and tells a pane after its successor."""
+    told: list[Step] = [steps.Start("worker", 0), steps.Start("sink", 0), steps.Pass(5_000)]
+    told += [_send(0, 0, _span("a", 4_900, kind="tool")), steps.Read(0, 1, 50), steps.Beat(0), steps.CommitDeclared(0)]
+    told += [steps.Expel("worker", 0), steps.Reprice(), steps.Start("worker", 1), steps.Read(1, 1, 50), steps.Beat(1)]
+    told += [steps.CommitDeclared(1), steps.Beat(1), _send(0, 1, _span("b", 4_950, kind="retrieval"))]
+    told += [steps.Pass(20_000), _send(0, 2)]  # closes it for good
+    for worker in (1, 0):
+        told += [steps.Read(worker, 1, 50), steps.Beat(worker)]
+    return Story(-7, 1, False, (*told, steps.Kill("worker", 0)))
+
+
 STORIES = (
     a_clock_that_steps_back_behind_the_safe_offset,
     a_partition_that_nobody_waited_for_any_longer,
@@ -107,4 +119,5 @@ STORIES = (
     a_zombie_that_writes_an_old_record,
     a_full_disk_that_keeps_tokens_and_no_rows,
     a_trace_sent_twice_in_a_backlog_behind_another_partition,
+    a_zombie_with_the_old_prices,
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import polars as pl
+from spanloom_processors import emit
 from spanloom_processors import spans as worker_spans
 from spanloom_processors.commits import Point
 from spanloom_processors.core import offsets, panes, partition, traces
@@ -63,7 +64,9 @@ def _last_offset(patch: Patch) -> None:
 def _declared_first(patch: Patch) -> None:
     async def emit(self: Worker) -> None:
         now = self._clock()
-        reports = list(self.spans.report(self.consumer.idle_since, now))
+        for tp, point in self.spans.announcements():
+            self._declare(tp, point)
+        reports = list(self.spans.report(self.consumer.idle_since, now, self.consumer.commits.committed))
         for report in reports:
             self._declare(report.tp, report.point)
         await self.consumer.commit()
@@ -125,6 +128,24 @@ def _mixed_revisions(patch: Patch) -> None:
 
 def _one_number(patch: Patch) -> None:
     patch(panes, "revision_at", lambda start, revisions: pl.lit(1, pl.Int32))
+
+
+def _unnumbered(patch: Patch) -> None:
+    patch(offsets.Pricing, "under", lambda self, version: self._replace(version=version))
+
+
+def _unannounced(patch: Patch) -> None:
+    honest = worker_spans.Spans._priced
+    patch(worker_spans.Spans, "_priced", lambda self, assigned, resume: (honest(self, assigned, resume)[0], None))
+
+
+def _unsaid(patch: Patch) -> None:
+    first: dict[str, str] = {}
+
+    def source(*place: Any) -> emit.Source:
+        return emit.Source(*place[:-1], first.setdefault("book", place[-1]))
+
+    patch(worker_spans, "Source", source)
 
 
 def _cap_from_memory(patch: Patch) -> None:
@@ -266,6 +287,9 @@ MUTATIONS = {
         _mixed_revisions, _about("revise", "expel", "keys", "second"), 23
     ),
     "5: new caps come without a new number": Mutation(_one_number, _about("revise", "expel", "keys", "second"), 23),
+    "5: new prices come without a new number": Mutation(_unnumbered, told=by_hand.a_zombie_with_the_old_prices),
+    "5: a number of new prices is used before it is committed": Mutation(_unannounced, _about("reprice", "kill"), 49),
+    "5: panes do not say by which book they are priced": Mutation(_unsaid, _about("reprice"), 0),
     "6: a cap is decided from memory": Mutation(_cap_from_memory, _about("kill", "keys"), 0),
     "a trace with two keys stays two": Mutation(_one_row_a_segment, _about("late"), 0),
     "a trace's segments are looked for by the newest of all traces": Mutation(

@@ -52,7 +52,7 @@ def judged(world: World, *, calmly: bool = True) -> list[str]:
     truth = judge.truth(world)
     found += judge.differences(world, truth)
     found += judge.alert_differences(world)
-    if calmly and not found and not (world.trimmed or world.recreated):
+    if calmly and not found and not (world.trimmed or world.recreated or len(world.shelf) > 1):
         found += judge.disagreements(world, judge.calm(world))
     return found
 

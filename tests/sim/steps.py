@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from spanloom_processors.core import offsets
 from spanloom_processors.core.revisions import Revision
 from spanloom_schemas import codec
 
 from tests.oracle.spans import FUTURE_MS, PANE_MS
-from tests.sim.world import SPANS, T0, World
+from tests.sim.world import SPANS, T0, World, dearer
 
 
 @dataclass(frozen=True)
@@ -342,6 +343,31 @@ class Revise:
 
     def __str__(self) -> str:
         return f"from the next pane on {self.keys} keys are its cap; the workers that the group knows start again"
+
+
+@dataclass(frozen=True)
+class Reprice:
+    """The price book is changed for another, or back; all processes that their group knows start again with it.
+
+    Not before the first commit of each partition: until then nobody can know what its panes were priced by.
+    """
+
+    def __call__(self, world: World) -> None:
+        points = [world.log.committed("processors", SPANS, number) for number in range(world.log.partitions(SPANS))]
+        safe = [offsets.decode(*point) if point else None for point in points]
+        if any(each is None or each.topic_id != world.log.topic_id(SPANS) for each in safe):
+            return
+        before = world.shelf[0]
+        world.book = dearer(before) if world.book is before else before
+        world.shelf.append(world.book)
+        for kind, group in (("worker", world.workers), ("sink", world.sinks)):
+            for number, process in enumerate(group):
+                if process.body is not None and not process.expelled:
+                    Kill(kind, number)(world)
+                    Start(kind, number)(world)
+
+    def __str__(self) -> str:
+        return "prices change; the processes that the groups know start again"
 
 
 def _of(world: World, step: Any) -> Any:

@@ -21,6 +21,9 @@ FEATURES = (
 USUAL = 0.06
 """Share of stories that begin with half an hour in which groups learn what is usual."""
 
+REPRICED = 0.08
+"""Share of stories in which prices change."""
+
 
 @dataclass(frozen=True)
 class Story:
@@ -42,7 +45,12 @@ def story(seed: int, focus: frozenset[str] = frozenset()) -> Story:
         features.add("usual")
     made = Made(rng, features, focus, rng.choice([1, 1, 2, 3]))
     compacting = rng.random() < 0.5
-    return Story(seed, made.partitions, compacting, tuple(made.all()))
+    told = made.all()
+    prices = random.Random(f"prices {seed}")
+    if prices.random() < REPRICED or "reprice" in focus:
+        for _ in range(prices.choice([1, 1, 2])):
+            told.insert(prices.randrange(len(told) // 4, len(told)), steps.Reprice())
+    return Story(seed, made.partitions, compacting, tuple(told))
 
 
 class Made:

@@ -6,6 +6,8 @@ which a process may die, or sleep while everybody else goes on.
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -24,6 +26,7 @@ from spanloom_processors.spans import Spans
 from spanloom_processors.worker import Worker
 from spanloom_schemas.frames.splice import Dead
 from spanloom_schemas.prices.book import Book
+from spanloom_schemas.prices.own import Own
 from spanloom_schemas.testing import Clock, Committed, Fenced, Log
 from spanloom_sinks import dead_letters, lane, pending
 from spanloom_sinks.consumer import Commit
@@ -53,6 +56,13 @@ ACTIVE_MS = 60_000
 """How much of a compacted topic is in its newest segment, which is never compacted (a week, on a broker)."""
 TOKENS = 12
 """Tokens that a table remembers: few, so that a block is met again that is forgotten."""
+
+
+@cache
+def dearer(book: Book) -> Book:
+    """The book after a change: one model costs more, another has a price at last."""
+    own = [("gpt-4o-mini", Decimal(3), Decimal(9)), ("own", Decimal("0.5"), Decimal(1))]
+    return Book(book._providers, [Own(model=model, input=input, output=out) for model, input, out in own], "dearer")
 
 
 class Silent:
@@ -86,7 +96,7 @@ class Process:
         self.crash_at = self.sleep_at = 0
         self.sleeps = 0
         """how many steps happen while it sleeps"""
-        self.revisions = world.revisions
+        self.revisions, self.book = world.revisions, world.book
         """those it started with"""
         self.waits = False
         """it does not sleep, it waits for an answer: what else it has to do goes on"""
@@ -255,7 +265,7 @@ class Processor(Process):
 
     def start(self) -> None:
         self.body, self.queue, self.expelled = MemoryWorker(self), [], False
-        self.revisions = self.world.revisions
+        self.revisions, self.book = self.world.revisions, self.world.book
 
     def leave(self) -> None:
         """Say the last words, which the group hears if this still is a member, and let go of everything."""
@@ -460,7 +470,7 @@ class SinkProcess(Process):
         return self.body is not None and not self._doing
 
     def start(self) -> None:
-        self.revisions = self.world.revisions
+        self.revisions, self.book = self.world.revisions, self.world.book
         self.consumer = SinkConsumer(self)
         door: Any = Door(self, self.world.database)
         letters: Any = Letters(self)
@@ -515,6 +525,8 @@ class World:
         compacting: bool = False,
     ) -> None:
         self.book, self.compacting = book, compacting
+        self.shelf = [book]
+        """the price books that there were so far, or one of them again"""
         self.rules, self.rules_said = parse(rules), yaml.safe_load(rules)["rules"]
         self.said = rules
         self.revisions: tuple[Revision, ...] = (FIRST,)
@@ -587,10 +599,10 @@ class World:
         self._rebalancing.discard(group)
 
     def rejoin(self, process: Any) -> None:
-        """A process that lost its place notices it, and becomes a member again; under old revisions it may not."""
+        """A process that lost its place notices it, and becomes a member again; under old rules it may not."""
         if process.acts and process.expelled and process.movable:
             process.leave()
             process.expelled = False
-            if process.body is not None and process.revisions != self.revisions:
+            if process.body is not None and (process.revisions, process.book) != (self.revisions, self.book):
                 process.die()
                 process.start()

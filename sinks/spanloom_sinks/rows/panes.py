@@ -13,7 +13,7 @@ SUMS = (
     *("cache_hits", "documents", "cited", "cost", "unpriced", "estimated", "duration", "ttft", "tpot"),
 )
 _LISTS = ("duration_sketch", "ttft_sketch", "tpot_sketch", "latency_le", "scores", "block_reasons", "worst")
-_HEADER = ("topic_id", "partition", "revision", "next_offset", "log_clock")
+_HEADER = ("topic_id", "partition", "revision", "next_offset", "price_version", "log_clock")
 
 
 def rows(decoded: Decoded, source: Source) -> pl.DataFrame:

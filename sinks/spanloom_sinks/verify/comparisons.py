@@ -74,6 +74,30 @@ PANES, PANES_WRONG = _compared(
         WHERE {_PANE_IN}""",
 )
 
+# Panes that are priced by another book than their spans, by the versions of both; `differ`: and at another cost.
+PRICED = f"""
+SELECT arrayStringConcat(told, ', ') AS told_by, arrayStringConcat(raw, ', ') AS raw_by, count() AS panes,
+    countIf(told_cost != raw_cost OR told_unpriced != raw_unpriced) AS differ
+FROM (
+    SELECT topic_id, partition, start,
+        arraySort(groupUniqArrayIf(price_version, side = 0)) AS told, sumIf(cost, side = 0) AS told_cost,
+        arraySort(groupUniqArrayIf(price_version, side = 1)) AS raw, sumIf(cost, side = 1) AS raw_cost,
+        sumIf(unpriced, side = 0) AS told_unpriced, sumIf(unpriced, side = 1) AS raw_unpriced
+    FROM (
+        SELECT {", ".join(f"p.{name} AS {name}" for name in _PANE)}, p.price_version AS price_version, p.cost AS cost,
+            p.unpriced AS unpriced, 0 AS side
+        FROM panes AS p FINAL
+        WHERE {window("p.start")} AND p.late_offset < 0 AND (p.start, p.topic_id, p.partition, p.revision) IN (
+            SELECT start, topic_id, partition, max(revision) FROM panes
+            WHERE {window("start")} AND late_offset < 0 GROUP BY start, topic_id, partition)
+        UNION ALL
+        SELECT s.topic_id AS topic_id, s.partition AS partition, {_PANE_START} AS start,
+            s.price_version AS price_version, {of_span("cost")} AS cost, {of_span("unpriced")} AS unpriced, 1 AS side
+        FROM spans AS s FINAL WHERE {window("toStartOfMinute(s.end)")} AND s.timeliness = 'on_time')
+    WHERE {_PANE_IN} AND (cost != 0 OR unpriced != 0) AND price_version != ''
+    GROUP BY topic_id, partition, start)
+WHERE notEmpty(told) AND notEmpty(raw) AND told != raw GROUP BY told_by, raw_by ORDER BY panes DESC LIMIT 100"""
+
 
 def _rolled_up(table: str, settled: str) -> str:
     """What a roll-up of panes tells of a window, where that is `settled`."""

@@ -55,11 +55,13 @@ class Contents(NamedTuple):
     """Topic id, partition, price version, model calls, first and last offset of them."""
     beyond: int = 0
     """Rows of offsets that the topic does not have."""
+    mispriced: tuple[tuple[str, str, int, int], ...] = ()
+    """Price versions of panes, those of their spans, which are others; panes, and how many of them at another cost."""
 
     @property
     def wrong(self) -> int:
         """How much is not as it should be."""
-        return self.beyond
+        return self.beyond + sum(differ for *_, differ in self.mispriced)
 
 
 class Messages(NamedTuple):

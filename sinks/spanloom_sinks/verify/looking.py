@@ -144,7 +144,8 @@ class Tables:
             if row["calls"]
         )
         beyond = self._row(statements.BEYOND, **at, **window._asdict()).get("rows") or 0 if self._topics else 0
-        return Contents(**total, other=other, prices=prices, beyond=beyond)
+        mispriced = tuple(tuple(row.values()) for row in self._rows(comparisons.PRICED, **at, **window._asdict()))
+        return Contents(**total, other=other, prices=prices, beyond=beyond, mispriced=mispriced)
 
     def told(self, since: int, until: int) -> Told:
         """Summaries of traces that began in the range (epoch s)."""

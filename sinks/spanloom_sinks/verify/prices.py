@@ -30,14 +30,18 @@ def finding(contents: Contents) -> Finding:
         )
     elif versions:
         text = f"one price book, {versions[0]}; {text}"
-    changed = State.NOTE if len(versions) > 1 or contents.unpriced else State.EXACT
+    panes, differ = sum(row[2] for row in contents.mispriced), sum(row[3] for row in contents.mispriced)
+    if panes:
+        text = f"{_apart(contents, panes, differ)}; {text}"
+    changed = State.NOTE if panes or len(versions) > 1 or contents.unpriced else State.EXACT
     return Finding(
         "prices",
-        State.WRONG if mixed else changed,
+        State.WRONG if mixed or differ else changed,
         text,
         {
             "price_versions": versions,
             "price_mixtures": len(mixed),
+            "mispriced_panes": panes,
             "calls": contents.calls,
             "unpriced": contents.unpriced,
         },
@@ -47,6 +51,17 @@ def finding(contents: Contents) -> Finding:
         )
         if len(versions) > 1
         else "",
+    )
+
+
+def _apart(contents: Contents, panes: int, differ: int) -> str:
+    """What is to be said of panes whose book is not that of their spans."""
+    told, raw, *_ = contents.mispriced[0]
+    said = f"{panes:,} panes are priced by another book than their spans (panes by {told}, spans by {raw})"
+    if not differ:
+        return f"{said}, at the same cost"
+    return (
+        f"{said}, {differ:,} of them at another cost: give every sink and processor the same, and date a change ahead"
     )
 
 

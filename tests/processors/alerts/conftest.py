@@ -50,7 +50,8 @@ class Log:
         """Add a message of a source partition, which has passed `now` unless told otherwise."""
         header = {
             "offset": len(self.messages), "log_time": self.now, "topic_id": "a", "partition": partition,
-            "partitions": self.partitions, "revision": 1, "progress": self.now if progress is None else progress,
+            "partitions": self.partitions, "revision": 1, "log_clock": self.now,
+            "progress": self.now if progress is None else progress,
             "next_offset": len(self.messages),
         }  # fmt: skip
         self.messages.append((header | given, list(rows)))

@@ -89,6 +89,19 @@ def test_books_overlap_only_within_a_partition():
     assert (state, "two price books at once in partitions 1 " in text) == (State.WRONG, True)
 
 
+def test_panes_of_another_book_than_their_spans_are_told_and_at_another_cost_wrong():
+    same, other = ("a", "b", 7, 0), ("a, b", "b", 2, 1)
+    state, text = said("prices", contents=[Contents(mispriced=(same,))])
+    assert (
+        state,
+        text.startswith(
+            "7 panes are priced by another book than their spans (panes by a, spans by b), at the same cost; "
+        ),
+    ) == (State.NOTE, True)
+    state, text = said("prices", contents=[Contents(mispriced=(same,)), Contents(mispriced=(other,))])
+    assert (state, "9 panes" in text, "1 of them at another cost: give every sink" in text) == (State.WRONG, True, True)
+
+
 def test_what_spans_went_without_is_told_and_is_not_wrong():
     lives = [Ledger(1, 9, 9, shed=(("payloads", 2),)), Ledger(1, 9, 9, shed=(("events", 1), ("payloads", 3)))]
     state, text = said("ledger", ledger=lives)

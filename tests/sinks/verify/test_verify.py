@@ -269,6 +269,20 @@ def test_two_price_books_at_once_are_wrong_and_one_after_the_other_is_told(line,
     assert "the price book changed in that time" in finding(report, "prices").text
 
 
+def test_panes_of_another_price_book_than_their_spans_are_told(line, spoil):
+    assert one(line.store, "SELECT DISTINCT price_version FROM panes WHERE late_offset < 0") == one(
+        line.store, "SELECT DISTINCT price_version FROM spans"
+    )
+    spoil("panes", price_version="'other'")
+    report = line.verify()
+    assert report.exact
+    assert "priced by another book than their spans (panes by other, " in finding(report, "prices").text
+    spoil("panes", price_version="'other'", cost="cost * 2")
+    report = line.verify()
+    assert wrong(report) == {"panes", "prices"}
+    assert finding(report, "prices").counts["mispriced_panes"] > 0
+
+
 def test_spans_of_another_topic_are_told_apart_from_the_clusters(line, spoil):
     for table in ("spans", "batches"):
         spoil(table, topic_id="'another'")

@@ -24,14 +24,17 @@ from spanloom_processors.core.alerts.reread import is_settled, last_words
 from spanloom_processors.core.alerts.retired import Retired
 from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, read
 from spanloom_processors.core.alerts.rules import PANE_MS, Budget, Rule
-from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, resolve, step
+from spanloom_processors.core.alerts.transitions import Moment, active, resolve, step
 from spanloom_processors.core.alerts.verdicts import judge
 from spanloom_processors.core.alerts.versions import Touched, Versions
 from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Series, Sum, reach
 from spanloom_processors.core.clock import FUTURE_MS
 
 CHECKPOINT_MS = 1_000
-_HEADER = ("offset", "log_time", "topic_id", "partition", "partitions", "revision", "progress", "next_offset")
+_HEADER = (
+    *("offset", "log_time", "topic_id", "partition", "partitions", "revision"),
+    *("log_clock", "progress", "next_offset"),
+)
 
 
 class Engine:
@@ -89,7 +92,7 @@ class Engine:
 
         `headers`, `panes`: `headers` and `rows` of `splice.decode("pane_batch", messages)`, any number of messages in
         offset order. Partition -1 is a tick: only its log time counts. Where one emission of a source partition is
-        split over messages, only the last of them may carry the new `progress`.
+        split over messages, only the last of them may carry a `progress` that reaches its `log_clock`.
         """
         if panes["start"].null_count():
             panes = panes.filter(pl.col("start").is_not_null())
@@ -197,15 +200,18 @@ class Engine:
         """Fold a message; `settled`: whatever it made true at once is a record already."""
         progress = self._advance(header["offset"], header["log_time"])
         self._retired.forget(progress.clock)
+        arrival = progress.clock // PANE_MS * PANE_MS
+        self._versions.arrive(arrival)
         if header["partition"] < 0:
             return self._settle(progress)
         source = header["topic_id"], header["partition"]
         progress.source(header["partition"], header["partitions"], header["progress"])
         self._versions.advance(source, header["next_offset"])
-        arrival = progress.clock // PANE_MS * PANE_MS
         touched: dict[Touched, None] = {}
         for row in rows:
             touched.update(dict.fromkeys(self._versions.apply(source, header["revision"], row, arrival)))
+        if header["progress"] >= header["log_clock"]:
+            self._versions.told(source, header["log_clock"])
         return [*self._early(progress, () if settled else touched), *self._settle(progress)]
 
     def _advance(self, offset: int, log_time: int) -> Progress:
@@ -223,8 +229,8 @@ class Engine:
 
     def _early(self, progress: Progress, touched: Iterable[Touched]) -> Iterator[Alert]:
         """Fire what a growing sum has made true in a window that is still open."""
-        for series, group, start in touched:
-            for rule in series.early:
+        for series, group, start, hour in touched:
+            for rule in series.budgets if hour else series.early:
                 for end in _open_ends(rule, series, start, progress.judged):
                     if alert := self._fire_early(rule, series, group, progress.clock, end):
                         yield alert
@@ -283,7 +289,7 @@ class Engine:
         why, window = rule.metric.why, (now.start, now.end)
         if isinstance(rule.condition, Budget):
             now = now._replace(start=budget.period_start(now.end - PANE_MS, rule.condition.period))
-        worst = partial(series.worst, group, why, *window, EXEMPLARS)
+        worst = partial(series.worst, group, why, *window)
         alert = step(rule, group, state, verdict, now, worst)
         if alert:
             self._states[rule.name, group] = alert

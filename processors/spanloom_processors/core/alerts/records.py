@@ -12,6 +12,9 @@ Group = tuple[tuple[str, str], ...]
 Source = tuple[str, int]
 """Topic id and partition that a pane's spans came from."""
 
+EXEMPLARS = 5
+"""Trace ids that an alert names."""
+
 METADATA_BYTES = 4_000
 """Kafka takes 4096. A point of more source partitions than that holds (hundreds) goes without `late`."""
 

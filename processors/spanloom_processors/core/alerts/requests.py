@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from spanloom_processors.core.alerts.records import Alert, Group, group_of, number_from
+from spanloom_processors.core.alerts.records import EXEMPLARS, Alert, Group, group_of, number_from
 from spanloom_processors.core.alerts.retired import Retired
 from spanloom_processors.core.alerts.rules import Above, Rule
-from spanloom_processors.core.alerts.transitions import EXEMPLARS, Moment, active, fire, resolve
+from spanloom_processors.core.alerts.transitions import Moment, active, fire, resolve
 from spanloom_processors.core.alerts.verdicts import Verdict
 from spanloom_processors.core.alerts.windows import NANO
 

@@ -1,6 +1,7 @@
 """Rows of llm.panes in the shape the rule engine adds up: plain integers; sketches and worst spans when asked for."""
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Container, Iterable, Iterator
 
 import polars as pl
 from spanloom_schemas.panes import KEY
@@ -46,7 +47,13 @@ def read(panes: pl.DataFrame) -> list[Row]:
     """The rows of a frame of panes, in its order."""
     if panes.is_empty():
         return []
-    columns = [panes[name].fill_null(False if name == "request" else "").to_list() for name in KEY]
+    # Names recur in every row, and a row that is kept keeps its own.
+    columns: list[list[str | bool]] = [
+        panes[name].fill_null(False).to_list()
+        if name == "request"
+        else list(map(sys.intern, panes[name].cast(pl.String).fill_null("").to_list()))
+        for name in KEY
+    ]
     keys: list[Key] = list(zip(*columns, strict=True))
     nested = panes.select(*(f"{name}_sketch" for name in SKETCHES), "worst")
     pairs = zip(keys, _counts(panes, keys), strict=True)
@@ -64,13 +71,14 @@ def sketches(rows: Iterable[Row], name: str) -> Iterator[tuple[Row, Sketch]]:
             yield row, {bucket["index"]: bucket["count"] for bucket in buckets or ()}
 
 
-def worst(rows: Iterable[Row], why: str) -> Iterator[Worst]:
-    """The worst spans of some rows, for that reason."""
+def worst(rows: Iterable[Row], whys: Container[str]) -> Iterator[tuple[Row, str, Worst]]:
+    """The worst spans of each row that still has them, for those reasons."""
     for frame, picked in _by_frame(rows):
-        for found in frame["worst"].gather([row.index for row in picked]).to_list():
+        lists = frame["worst"].gather([row.index for row in picked]).to_list()
+        for row, found in zip(picked, lists, strict=True):
             for span in found or ():
-                if span["why"] == why:
-                    yield span["value"] or 0, span["span_id"] or "", span["trace_id"] or ""
+                if span["why"] in whys:
+                    yield row, span["why"], (span["value"] or 0, span["span_id"] or "", span["trace_id"] or "")
 
 
 def _by_frame(rows: Iterable[Row]) -> Iterator[tuple[pl.DataFrame, list[Row]]]:

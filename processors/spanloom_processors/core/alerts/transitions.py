@@ -8,8 +8,6 @@ from spanloom_processors.core.alerts.records import Alert, Group, identity
 from spanloom_processors.core.alerts.rules import Rule, spell
 from spanloom_processors.core.alerts.verdicts import Verdict
 
-EXEMPLARS = 5
-
 
 class Moment(NamedTuple):
     """When a verdict is given: log time `at`; its window; `since` the condition would count as true; partial or not."""

@@ -5,11 +5,13 @@ Whatever the order in which rows come and however often, the sums are those of t
 
 from collections.abc import Iterable, Mapping, Sequence
 from operator import neg, sub
+from typing import NamedTuple
 
 from spanloom_processors.core.alerts.records import Group, Hour, Source
 from spanloom_processors.core.alerts.rows import Key, Row
-from spanloom_processors.core.alerts.rules import Rule
+from spanloom_processors.core.alerts.rules import PANE_MS, Rule
 from spanloom_processors.core.alerts.windows import HOUR_MS, HourSum, Router, Series, hour_counts, series_of
+from spanloom_processors.core.clock import frontier
 
 AHEAD_MS = 60_000
 """A pane that starts further ahead of the clock is none of ours: spans so far ahead are late rows."""
@@ -17,12 +19,21 @@ HOUR_KEYS = 10_000
 """Keys of an hour; further ones add up as the key whose names are all `other`. Each is a record of llm.hours."""
 ARRIVED = 2_000
 """Late rows that arrive in one pane and keep their sketches; of further ones only the counts."""
-IGNORED = ("replaced", "late_again", "too_old", "too_new")
-"""Why a row changes no sum: a version at least as true is known; a late row was seen before; its pane is too old even
-for its hour, or in a future that no pane can be in."""
+TOLD_MS = 30_000
+"""How long after a source partition has told a pane for good its rows are kept: for a version of a higher revision."""
+IGNORED = ("replaced", "told", "late_again", "too_old", "too_new")
+"""Why a row changes no sum: a version at least as true is known; its pane was told for good; a late row was seen
+before; its pane is too old even for its hour, or in a future that no pane can be in."""
 OTHER = "other"
-Touched = tuple[Series, Group, int]
-"""A sum that changed: question, group, pane start."""
+
+
+class Touched(NamedTuple):
+    """A sum that changed: of the pane that starts at `start`, or (`hour`) of the hour that this pane is in."""
+
+    series: Series
+    group: Group
+    start: int
+    hour: bool
 
 
 class _Pane:
@@ -61,6 +72,8 @@ class _LateRows:
 class Versions:
     """Rows by pane start, and the sums of every question kept equal to them.
 
+    Rows are kept while a truer version may come. Once a source partition's log clock has closed a pane for good, and
+    all of that emission was read, none can: rows go, and what windows may ask for is kept by group (`Series.keep`).
     A late row counts in the pane of its arrival: in every window judged after it came, however wrong its host's clock.
     """
 
@@ -71,6 +84,7 @@ class Versions:
         self._panes: dict[int, dict[Source, _Pane]] = {}
         self._arrived: dict[int, list[Row]] = {}
         self._late: dict[Source, _LateRows] = {}
+        self._told: dict[Source, int] = {}  # panes that end by it keep no rows
         self._hours: dict[int, dict[Key, HourSum]] = {}
         self._floor = 0  # rows of panes before it count nowhere
         self._thin = 0  # sketches before it are in no window any more
@@ -92,7 +106,8 @@ class Versions:
         for hour in kept.values():
             for series, group in self._router.route(self._key(hour)):
                 if series.hourly:
-                    series.hour(hour["start"], group).merge(hour_counts(hour), hour["minute_costs"], hour["minutes"])
+                    _, total = series.hour(hour["start"], group)
+                    total.merge(hour_counts(hour), hour["minute_costs"], hour["minutes"])
             self._closed = max(self._closed, hour["start"] + HOUR_MS)
         self._closed = max(self._closed, until // HOUR_MS * HOUR_MS)
 
@@ -129,6 +144,9 @@ class Versions:
         if not self._floor <= row.start <= arrival + AHEAD_MS:
             self.ignored["too_old" if row.start < self._floor else "too_new"] += 1
             return []
+        if row.start + PANE_MS <= self._told.get(source, 0):
+            self.ignored["told"] += 1
+            return []
         pane = self._pane(source, revision, row.start)
         old = pane.rows.get(row.key)
         if revision < pane.revision or (old and old.counts[0] >= row.counts[0]):
@@ -136,6 +154,29 @@ class Versions:
             return []
         pane.rows[row.key] = row
         return self._count(row, tuple(map(sub, row.counts, old.counts)) if old else row.counts)
+
+    def told(self, source: Source, log_clock: int) -> None:
+        """Note that every row of a source partition that closed for good at `log_clock` has been applied."""
+        until = frontier(log_clock) - TOLD_MS
+        if until <= self._told.get(source, 0):
+            return
+        self._told[source] = until
+        for start in [start for start in self._panes if start + PANE_MS <= until]:
+            pane = self._panes[start].pop(source, None)
+            if not self._panes[start]:
+                del self._panes[start]
+            if pane:
+                self._keep(start, pane.rows.values())
+
+    def arrive(self, arrival: int) -> None:
+        """Note that late rows arrive in the pane that starts at `arrival` by now, and in none before it."""
+        for start in [start for start in self._arrived if start < arrival]:
+            self._keep(start, self._arrived.pop(start))
+
+    def _keep(self, start: int, rows: Iterable[Row]) -> None:
+        if start >= self._thin:
+            for series in self.series.values():
+                series.keep(start, rows)
 
     def _pane(self, source: Source, revision: int, start: int) -> _Pane:
         sources = self._panes.setdefault(start, {})
@@ -156,9 +197,12 @@ class Versions:
             self._hour(hour, row.key).add(start, change)
         touched = []
         for series, group in self._router.route(row.key):
-            touched.append((series, series.add(start, group, change), start))
+            if start >= self._thin:
+                touched.append(Touched(series, series.add(start, group, change), start, hour=False))
             if series.hourly and open_hour:
-                series.hour(hour, group).add(start, change)
+                kept, total = series.hour(hour, group)
+                total.add(start, change)
+                touched.append(Touched(series, kept, start, hour=True))
         return touched
 
     def _hour(self, hour: int, key: Key) -> HourSum:
@@ -194,7 +238,7 @@ class Versions:
     def forget(self, windows: int, coming: int, minutes: int, hours: int) -> None:
         """Drop what starts before: panes before `windows`, costs by minute before `minutes`, hours before `hours`.
 
-        A pane whose hour is still open, or may be in an hour from `coming` on, loses its sketches only.
+        Rows of a pane whose hour is still open, or may be in an hour from `coming` on, lose their sketches only.
         """
         open_hour = self.oldest_open_hour()
         floor = min(windows, coming) if open_hour is None else min(windows, coming, open_hour)
@@ -207,5 +251,5 @@ class Versions:
         for start in [start for start in self._arrived if start < windows]:
             del self._arrived[start]
         for series in self.series.values():
-            series.forget(windows, floor, minutes, hours)
+            series.forget(windows, minutes, hours)
         self._floor, self._thin = floor, windows

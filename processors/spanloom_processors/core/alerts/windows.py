@@ -1,14 +1,16 @@
 """Windows as sums of panes: for each question (filter and group-by) the sums of every pane, added up on demand."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import add
+from typing import Any
 
 from spanloom_schemas.panes import KEY
 
 from spanloom_processors.core.alerts.metrics import Fold, Metric
-from spanloom_processors.core.alerts.records import Group, Hour
-from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, Sketch, worst
+from spanloom_processors.core.alerts.records import EXEMPLARS, Group, Hour
+from spanloom_processors.core.alerts.rows import COUNTS, Key, Row, Sketch, Worst
 from spanloom_processors.core.alerts.rows import sketches as row_sketches
+from spanloom_processors.core.alerts.rows import worst as row_worst
 from spanloom_processors.core.alerts.rules import PANE_MS, Absent, Band, Budget, Rule, Where
 from spanloom_processors.core.sketch import quantile
 
@@ -16,7 +18,7 @@ HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 GROUPS = 1000
 """Groups of one question in one pane; further ones are added up as the group `other`, and counted."""
-ROUTES = 50_000
+ROUTES = 20_000
 NANO = 1e9
 ZERO = (0,) * len(COUNTS)
 
@@ -85,7 +87,11 @@ class Series:
         self.other: Group = tuple((name, "other") for name in group_by)
         self._wanted = {rule.metric.of for rule in rules if rule.metric.fold is Fold.QUANTILE}
         self.hourly = any(isinstance(rule.condition, Band | Budget) for rule in rules)
-        self.early = [rule for rule in rules if rule.early]
+        self._whys = {rule.metric.why for rule in rules if rule.metric.why}
+        self.early = [rule for rule in rules if rule.early and not isinstance(rule.condition, Budget)]
+        """Rules that fire as soon as the sum of a window is over their limit."""
+        self.budgets = [rule for rule in rules if isinstance(rule.condition, Budget)]
+        """Rules that fire as soon as the sum of hours is."""
         self.moved = 0
         """Changes so far of groups past GROUPS, added up as `other`."""
         self.panes: dict[int, dict[Group, list[int]]] = {}
@@ -93,6 +99,8 @@ class Series:
         self._sketches: dict[int, dict[Group, dict[str, Sketch]]] = {}
         self._rows: dict[int, dict[Group, list[Row]]] = {}
         self._rows_at = rows
+        self._told_sketches: dict[int, dict[Group, dict[str, Sketch]]] = {}
+        self._told_worst: dict[int, dict[Group, dict[str, list[Worst]]]] = {}
 
     def group(self, key: Key) -> Group | None:
         """The group that a pane's key belongs to; None: the filter leaves it out."""
@@ -133,44 +141,83 @@ class Series:
         """The rows of a pane by group; remembered until the pane changes."""
         found = self._rows.get(start)
         if found is None:
-            found = self._rows[start] = {}
-            for row in self._rows_at(start):
-                group = self.group(row.key)
-                if group is not None:
-                    found.setdefault(self._admitted(self.panes[start], group), []).append(row)
+            found = self._rows[start] = self._by_group(start, self._rows_at(start))
         return found
+
+    def keep(self, start: int, rows: Iterable[Row]) -> None:
+        """Keep, of a pane's rows that nothing will replace, the merged sketches and the worst spans of each group.
+
+        From now on `rows` must not give them any more.
+        """
+        self._sketches.pop(start, None)
+        self._rows.pop(start, None)
+        groups = self._by_group(start, rows) if self._wanted or self._whys else {}
+        self._merge_sketches(self._told_sketches.setdefault(start, {}), groups)
+        told = self._told_worst.setdefault(start, {})
+        for group, why, span in self._worst_of(groups, self._whys):
+            told.setdefault(group, {}).setdefault(why, []).append(span)
+        for reasons in told.values():
+            for why, spans in reasons.items():
+                reasons[why] = list(_one_a_trace(spans))[:EXEMPLARS]
+
+    def _by_group(self, start: int, rows: Iterable[Row]) -> dict[Group, list[Row]]:
+        found: dict[Group, list[Row]] = {}
+        for row in rows:
+            group = self.group(row.key)
+            if group is not None:
+                found.setdefault(self._admitted(self.panes.get(start, {}), group), []).append(row)
+        return found
+
+    def _merge_sketches(self, found: dict[Group, dict[str, Sketch]], groups: Mapping[Group, list[Row]]) -> None:
+        of = {id(row): group for group, rows in groups.items() for row in rows}
+        for name in self._wanted:
+            for row, sketch in row_sketches((row for rows in groups.values() for row in rows), name):
+                merge_into(found.setdefault(of[id(row)], {}).setdefault(name, {}), sketch)
+
+    def _worst_of(self, groups: Mapping[Group, list[Row]], whys: set[str]) -> Iterator[tuple[Group, str, Worst]]:
+        of = {id(row): group for group, rows in groups.items() for row in rows}
+        for row, why, span in row_worst((row for rows in groups.values() for row in rows), whys):
+            yield of[id(row)], why, span
 
     def _sketches_at(self, start: int) -> dict[Group, dict[str, Sketch]]:
         """The merged sketches of a pane by group; remembered until the pane changes."""
+        told = self._told_sketches.get(start, {})
+        if not self.rows(start):
+            return told
         found = self._sketches.get(start)
         if found is None:
-            found = self._sketches[start] = {}
-            groups = {id(row): group for group, rows in self.rows(start).items() for row in rows}
-            for name in self._wanted:
-                for row, sketch in row_sketches((row for rows in self.rows(start).values() for row in rows), name):
-                    merge_into(found.setdefault(groups[id(row)], {}).setdefault(name, {}), sketch)
+            found = self._sketches[start] = {
+                group: {name: dict(sketch) for name, sketch in sketches.items()} for group, sketches in told.items()
+            }
+            self._merge_sketches(found, self.rows(start))
         return found
 
-    def worst(self, group: Group, why: str, start: int, end: int, most: int) -> list[str]:
-        """The trace ids of the worst spans of a group in [start, end), worst first."""
-        rows = [row for pane in range(start, end, PANE_MS) for row in self.rows(pane).get(group, ())]
-        return list(dict.fromkeys(trace_id for _, _, trace_id in sorted(worst(rows, why), reverse=True)))[:most]
+    def worst(self, group: Group, why: str, start: int, end: int) -> list[str]:
+        """The trace ids of the worst spans of a group in [start, end), worst first, EXEMPLARS at most."""
+        spans: list[Worst] = []
+        for pane in range(start, end, PANE_MS):
+            spans += self._told_worst.get(pane, {}).get(group, {}).get(why, ())
+            open_rows = {group: self.rows(pane).get(group, [])}
+            spans += [span for _, _, span in self._worst_of(open_rows, {why})]
+        return [trace_id for _, _, trace_id in _one_a_trace(spans)][:EXEMPLARS]
 
-    def hour(self, start: int, group: Group) -> HourSum:
-        """The sums of an hour and group, made where there are none."""
+    def hour(self, start: int, group: Group) -> tuple[Group, HourSum]:
+        """The sums of an hour and group, made where there are none, and the group that they are of."""
         groups = self.hours.setdefault(start, {})
         kept = self._admitted(groups, group)
         if kept not in groups:
             groups[kept] = HourSum()
-        return groups[kept]
+        return kept, groups[kept]
 
-    def forget(self, windows: int, panes: int, minutes: int, hours: int) -> None:
-        """Drop sketches, sums of panes, costs by minute, and hours that start before these times."""
-        for remembered in (self._sketches, self._rows):
-            for start in [start for start in remembered if start < windows]:
-                del remembered[start]
-        for start in [start for start in self.panes if start < panes]:
-            del self.panes[start]
+    def forget(self, windows: int, minutes: int, hours: int) -> None:
+        """Drop panes, costs by minute, and hours that start before these times."""
+        remembered: tuple[dict[int, Any], ...] = (
+            *(self.panes, self._sketches, self._rows),
+            *(self._told_sketches, self._told_worst),
+        )
+        for panes in remembered:
+            for start in [start for start in panes if start < windows]:
+                del panes[start]
         for start in [start for start in self.hours if start < hours]:
             del self.hours[start]
         for start in [start for start in self.hours if start < minutes]:
@@ -180,6 +227,15 @@ class Series:
     def _admitted(self, groups: Mapping[Group, object], group: Group) -> Group:
         """The group, or `other` where a pane has too many already. Decided from the log alone, so a replay agrees."""
         return group if group in groups or len(groups) < GROUPS else self.other
+
+
+def _one_a_trace(spans: Iterable[Worst]) -> Iterator[Worst]:
+    """The worst span of each trace, worst first."""
+    seen: set[str] = set()
+    for span in sorted(spans, reverse=True):
+        if span[2] not in seen:
+            seen.add(span[2])
+            yield span
 
 
 def series_of(

@@ -35,10 +35,14 @@ class Notifying:
         return self._route.counts
 
     def start(self, records: Iterable[Record], position: int) -> None:
-        """Deliver what comes from `position` on; `records`: all of the topic, of which the earlier ones are known."""
+        """Deliver what comes from `position` on; `records`: all of the topic, of which the earlier are delivered."""
         self.stop()
         self._route, self._position = self._make_route(), position
-        self._route.restore(readable((record for record in records if record.offset < position), self._registry))
+        kept = list(records)
+        self._route.restore(
+            readable((record for record in kept if record.offset < position), self._registry),
+            readable((record for record in kept if record.offset >= position), self._registry),
+        )
         self._task = asyncio.create_task(self._route.run(), name="notify")
 
     def stop(self) -> None:

@@ -1,9 +1,15 @@
 """The judge of pages can tell: each way in which people are paged wrongly is seen, and what protocols undo is not."""
 
+import asyncio
+import time
+
 import pytest
+from spanloom_processors.delivery.route import default_route
 
 from tests.faults.receipts import Judged, Receipt, judge
+from tests.faults.receivers import KINDS, receiving
 from tests.oracle.alerts import Firing
+from tests.processors.delivery.conftest import alert, running, until
 
 FIRST, NEXT, OTHER = (
     Firing(rule, (("service", "chat"),), since)
@@ -60,3 +66,37 @@ def test_what_was_never_told_or_never_told_as_over_is_seen() -> None:
     assert judge([], {FIRST: False}).untold == [f"never told: {FIRST}"]
     assert judge(sent((1, FIRST, True)), {FIRST: True}).untold == [f"never told as over: {FIRST}"]
     assert judge(sent((1, FIRST, True)), {FIRST: False}).untold == []
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["as it is", "mutated"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_worker_that_does_not_know_what_the_log_has_behind_its_commit_is_found_out(kind: str, knows: bool) -> None:
+    """The product itself, before each kind of receiver: a worker dies when it has told that an alert is over. Its heir
+    pages nobody, unless it is mutated to know of records before its commit only, as it once was.
+    """
+    named = {"rule": "Errors", "group": [{"key": "service", "value": "chat"}]}
+    since = int(time.time() * 1000) - 20_000
+    fired, over = (alert(state, since=since, **named) for state in ("firing", "resolved"))
+    committed = 6 if kind == "alertmanager" else 5
+
+    async def story(receiver, url: str) -> None:
+        settings = {name.removeprefix("SPANLOOM_").lower(): value for name, value in receiver.settings(url).items()}
+        dying, heir = default_route(**settings), default_route(**settings)
+        heir.restore([fired][: committed - 5], [fired, over][committed - 5 :] if knows else [])
+        for route, first in ((dying, 5), (heir, committed)):
+            told = len(receiver.receipts())
+            async with running(route):
+                if route is heir and kind == "alertmanager":  # it speaks before it has read anything
+                    await until(lambda told=told: len(receiver.receipts()) > told)
+                for offset in range(first, 7):
+                    route.deliver((fired, over)[offset - 5], offset)
+                    await until(lambda route=route, offset=offset: route.safe_offset() == offset + 1)
+
+    with receiving(kind) as (receiver, port):
+        asyncio.run(story(receiver, f"http://127.0.0.1:{port}"))
+        found = judge(receiver.receipts(), {Firing("Errors", (("service", "chat"),), since): True}, deaths=1)
+    assert found == Judged([], found.doubled, [])
+    assert len(found.doubled) == (not knows and kind != "webhook")
+    if kind == "webhook":  # it hears all of it twice, as documented
+        assert len(receiver.receipts()) == 4
+        assert judge(receiver.receipts(), {Firing("Errors", (("service", "chat"),), since): True}).pages == 2

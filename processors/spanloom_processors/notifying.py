@@ -35,11 +35,13 @@ class Notifying:
         return self._route.counts
 
     def start(self, records: Iterable[Record], position: int) -> None:
-        """Deliver what comes from `position` on; `records`: all of the topic, of which the earlier ones are known."""
+        """Deliver what comes from `position` on; `records`: all of the topic, of which the earlier are delivered."""
         self.stop()
         self._route, self._position = self._make_route(), position
+        kept = list(records)
         self._route.restore(
-            readable("alert", (record for record in records if record.offset < position), self._registry)
+            readable("alert", (record for record in kept if record.offset < position), self._registry),
+            readable("alert", (record for record in kept if record.offset >= position), self._registry),
         )
         self._task = asyncio.create_task(self._route.run(), name="notify")
 

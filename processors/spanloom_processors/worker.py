@@ -222,6 +222,9 @@ class Worker:
         """Declare what is delivered of llm.alerts, if it is this worker's."""
         if (failure := self.notifying.failure()) is not None:
             raise failure
+        self._declare_delivered()
+
+    def _declare_delivered(self) -> None:
         if ALERTS_TP in self.consumer.positions():
             self._declare(ALERTS_TP, self.notifying.point())
             self.metrics.delivered(self.notifying.counts)
@@ -255,6 +258,7 @@ class Worker:
         """Say the last of what was folded."""
         reach("processor.at_rebalance")
         await self.emit()
+        self._declare_delivered()
 
     def revoked(self) -> None:
         """Count what was committed, and forget the partitions."""
@@ -269,6 +273,7 @@ class Worker:
         """Stop reading, say the last of what was folded, and commit it."""
         self.consumer.suspend()
         await self.emit()
+        self._declare_delivered()
         await self.consumer.commit()
 
     def vitals(self) -> dict[TP, Vital]:

@@ -17,6 +17,8 @@ class Fault(NamedTuple):
     do: Callable[[Stage, random.Random], object]
     small_disk: str = ""
     """the folder of the stage that is to be a file system of its own"""
+    receiver: str = "alertmanager"
+    """who is told about alerts"""
 
 
 NETWORKS: dict[str, dict[str, float]] = {
@@ -81,6 +83,8 @@ FAULTS = (
     Fault("46", "past-retention", topology.past_retention),
     Fault("49", "pager-away", partial(paging.pager_away, seconds=600)),
     Fault("50", "pager-unwell", paging.pager_unwell),
+    Fault("51", "pagerduty-dies", crashes.die_with_alerts, receiver="pagerduty"),
+    Fault("51", "webhook-dies", crashes.die_with_alerts, receiver="webhook"),
     Fault("52", "silences", paging.silences),
     Fault("53", "pager-anew", paging.pager_anew),
 )

@@ -1,63 +1,51 @@
-"""Who was paged, against a backtest: the rules folded once, without a crash, over all of llm.panes."""
+"""What people must be paged for: what the oracle reads in llm.panes, as it was written, crashes or not."""
 
+from collections.abc import Iterator, Mapping
+
+import yaml
 from confluent_kafka import Consumer, TopicPartition
-from spanloom_processors.core.alerts.engine import Engine
-from spanloom_processors.core.alerts.rules import parse
 from spanloom_schemas import codec
-from spanloom_schemas.frames.splice import decode
-from spanloom_stack.demo.pager import Pager
+from spanloom_schemas.codec import CodecError
 
 from tests.faults.stage import RULES
+from tests.oracle.alerts import Firing, Reading, Told
 
-AT_ONCE = 500
-Identity = tuple[str, str]
-"""Rule and identity: the alert's rule, group and start. Who pages people knows an alert that is said again by it."""
-
-
-def doubled(bootstrap: str, pager: Pager) -> tuple[int, list[str]]:
-    """How many pages there was no reason for, and a line for each of them and for each alert that was never told.
-
-    An alert that was over before anybody could be told is told as over, which pages nobody.
-    """
-    due, arrivals = _due(bootstrap), list(pager.arrivals)
-    told = {(one.alert.labels["alertname"], one.alert.annotations["identity"]) for one in arrivals}
-    paged = {(one.alert.labels["alertname"], one.alert.annotations["identity"]) for one in arrivals if one.firing}
-    recorded = _recorded(bootstrap)
-    return len(paged - due.keys()), [
-        *(f"paged without a reason: {one}, recorded as {recorded.get(one)}" for one in sorted(paged - due.keys())),
-        *(f"never told: {due[one]}, recorded as {recorded.get(one)}" for one in sorted(due.keys() - told)),
-    ]
+PANES = "llm.panes"
 
 
-def _due(bootstrap: str) -> dict[Identity, str]:
-    engine = Engine(parse(RULES.read_text()))
-    engine.restore([], [])
-    messages = _read(bootstrap, "llm.panes")
-    due: dict[Identity, str] = {}
-    for begin in range(0, len(messages), AT_ONCE):
-        decoded = decode("pane_batch", messages[begin : begin + AT_ONCE])
-        for alert in engine.fold(decoded.headers, decoded.rows):
-            if alert["state"] == "firing":
-                due.setdefault((alert["rule"], alert["identity"]), str(dict(alert)))
-    return due
+class Due:
+    """What people must be paged for; the log is read on at each look, since there is a tick in it every second."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._reading = Reading(yaml.safe_load(RULES.read_text())["rules"])
+        self._next = 0
+
+    def look(self) -> Mapping[Firing, bool]:
+        """Every firing up to now, and whether it is over."""
+        self._reading.read(self._told())
+        return self._reading.firings
+
+    def _told(self) -> Iterator[Told]:
+        for offset, log_time, value in _read(self._bootstrap, PANES, self._next):
+            self._next = offset + 1
+            try:
+                yield Told(offset, log_time, codec.decode(value)[2])
+            except CodecError:  # a dead letter: nobody can read it
+                continue
 
 
-def _recorded(bootstrap: str) -> dict[Identity, str]:
-    records = [codec.decode(value)[2] for _, _, value in _read(bootstrap, "llm.alerts") if value]
-    return {(record["rule"], record["identity"]): str(record) for record in records}
-
-
-def _read(bootstrap: str, topic: str) -> list[tuple[int, int, bytes]]:
-    """All of partition 0 of a topic that no transaction writes to."""
+def _read(bootstrap: str, topic: str, first: int) -> Iterator[tuple[int, int, bytes]]:
+    """What partition 0 of a topic that no transaction writes to has from `first` on."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "pages", "enable.auto.commit": False})
     try:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=20)
-        consumer.assign([TopicPartition(topic, 0, low)])
-        found: list[tuple[int, int, bytes]] = []
-        while low < high and (not found or found[-1][0] < high - 1):
+        at = max(low, first)
+        consumer.assign([TopicPartition(topic, 0, at)])
+        while at < high:
             for message in consumer.consume(1000, 1.0):
                 if message.error() is None:
-                    found.append((message.offset(), message.timestamp()[1], message.value()))
-        return found
+                    at = message.offset() + 1
+                    yield message.offset(), message.timestamp()[1], message.value() or b""
     finally:
         consumer.close()

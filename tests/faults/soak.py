@@ -68,7 +68,7 @@ HEAD = f"{'fault':<24}" + "".join(f"{name:>9}" for name in NAMES)
 def trial(fault: Fault, seed: int, folder: Path) -> Trial:
     """One fault on a line of its own, under load; the verdict, and the seconds until the line was live again."""
     disk = small_disk(folder / fault.small_disk) if fault.small_disk else contextlib.nullcontext()
-    with disk, staged(folder, report=lambda step: None, gateway=True) as stage:
+    with disk, staged(folder, report=lambda step: None, gateway=True, receiver=fault.receiver) as stage:
         stage.load(seed)
         stage.live_again()
         fault.do(stage, random.Random(seed))

@@ -16,7 +16,6 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error
 from spanloom_schemas.settings import read
 from spanloom_stack import kafka, net, services
-from spanloom_stack.demo import pager
 from spanloom_stack.demo.pager import Pager
 from spanloom_stack.line import Line
 from spanloom_stack.settings import StackSettings
@@ -24,6 +23,8 @@ from urllib3.exceptions import HTTPError
 
 from tests.faults.children import Children
 from tests.faults.proxy import Proxy
+from tests.faults.receipts import Receipt
+from tests.faults.receivers import Receiver, receiving
 from tests.oracle.spans import Logged
 from tests.oracle.truth import Place
 
@@ -91,11 +92,11 @@ class Stage:
     """A running line and what a fault may do to it."""
 
     def __init__(
-        self, folder: Path, environment: dict[str, str], children: Children, proxies: Sequence[Proxy], paged: Pager
+        self, folder: Path, environment: dict[str, str], children: Children, proxies: Sequence[Proxy], told: Receiver
     ) -> None:
         self.folder, self.environment, self.children = folder, environment, children
         self.broker, self.engine, self.paging = proxies
-        self.pager = paged
+        self._receiver = told
         self.clickhouse = f"http://127.0.0.1:{self.engine.to}"
         self.door = ""
         """the URL of the gateway, where there is one"""
@@ -122,6 +123,21 @@ class Stage:
         said = {"SERVICE": "gateway", "GATEWAY_PORT": str(port), "GATEWAY_GRPC_PORT": "0", "GATEWAY_METRICS_PORT": "0"}
         named = {f"SPANLOOM_{name}": value for name, value in said.items()}
         return services.spanloom("gateway", "gateway", **{**self.environment, **named})
+
+    @property
+    def pager(self) -> Pager:
+        """What Alertmanager took."""
+        return self._receiver.pager
+
+    def receipts(self) -> list[Receipt]:
+        """All that whoever is told about alerts took, in order."""
+        return self._receiver.receipts()
+
+    def deaths(self) -> int:
+        """How often a processor ended and was started again."""
+        return sum(
+            starts - 1 for name, starts in self.children.starts.items() if name.startswith("processor") and starts
+        )
 
     def client(self) -> Client:
         """A client of the engine itself, past the proxy."""
@@ -197,9 +213,16 @@ class Stage:
 
 @contextmanager
 def staged(
-    folder: Path, report: Callable[[str], None] = print, gateway: bool = False, **settings: str
+    folder: Path,
+    report: Callable[[str], None] = print,
+    gateway: bool = False,
+    receiver: str = "alertmanager",
+    **settings: str,
 ) -> Iterator[Stage]:
-    """A line with its state in `folder`; `settings` are further SPANLOOM_ variables of its workers."""
+    """A line with its state in `folder`; `settings` are further SPANLOOM_ variables of its workers.
+
+    `receiver`: who is told about alerts, one of `receivers.KINDS`.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SPANLOOM_")}
     environment = {
         **clean,
@@ -208,14 +231,14 @@ def staged(
         "SPANLOOM_RULES_FILE": str(RULES),
         **settings,
     }
-    with pager.running() as (paged, url), ExitStack() as proxies, Children(folder / "logs", report) as children:
+    with receiving(receiver) as (told, port), ExitStack() as proxies, Children(folder / "logs", report) as children:
         broker, engine = _behind_proxies(folder, children, proxies)
-        paging = proxies.enter_context(closing(Proxy(int(url.rpartition(":")[2]))))
-        environment["SPANLOOM_ALERTMANAGER_URL"] = f"http://127.0.0.1:{paging.port}"
+        paging = proxies.enter_context(closing(Proxy(port)))
+        environment |= told.settings(f"http://127.0.0.1:{paging.port}")
         environment["SPANLOOM_KAFKA_BOOTSTRAP"] = f"127.0.0.1:{broker.port}"
         environment["SPANLOOM_CLICKHOUSE_URL"] = f"http://127.0.0.1:{engine.port}"
         line = Line.start(read(StackSettings, environment), environment, children, report)
-        stage = Stage(folder, line.environment, children, (broker, engine, paging), paged)
+        stage = Stage(folder, line.environment, children, (broker, engine, paging), told)
         if gateway:
             children.start(stage.gateway())
         try:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from clickhouse_connect.driver.client import Client
 from spanloom_schemas.prices.book import Book
 
-from tests.faults.pages import doubled
+from tests.faults.pages import Due
+from tests.faults.receipts import judge
 from tests.faults.stage import Account, Stage
 from tests.oracle import stored
 from tests.oracle.produced import logs
@@ -43,7 +44,7 @@ class Verdict(NamedTuple):
     wrong: int
     differences: list[str]
     pages: int = 0
-    """paged without a reason"""
+    """paged without a reason, or again"""
 
     @property
     def good(self) -> bool:
@@ -61,10 +62,10 @@ def rested(stage: Stage, seconds: float = SETTLED_S, idle: float = IDLE_S, hours
 
 
 def _until_good(stage: Stage, seconds: float, hours: bool) -> Verdict:
-    truth = truth_of(_readable(stage), Book.load())
+    truth, due = truth_of(_readable(stage), Book.load()), Due(stage.bootstrap)
     deadline = time.monotonic() + seconds
     while True:
-        found = _look(stage, truth, hours)
+        found = _look(stage, truth, due, hours)
         if found.good or time.monotonic() > deadline:
             return found
         stage.run(0.5)
@@ -88,7 +89,7 @@ def _readable(stage: Stage) -> dict[Place, list[Logged]]:
     return read
 
 
-def _look(stage: Stage, truth: Truth, hours: bool) -> Verdict:
+def _look(stage: Stage, truth: Truth, due: Due, hours: bool) -> Verdict:
     client = stage.client()
     try:
         missing, double, wrong = _accounts(client, stage.accounts, stage.strangers)
@@ -99,7 +100,7 @@ def _look(stage: Stage, truth: Truth, hours: bool) -> Verdict:
         client.close()
     if stage.trimmed:
         missing, differences = missing - counted, [line for line in differences if _beside(line, stage)]
-    pages, lines = doubled(stage.bootstrap, stage.pager)
+    paged = judge(stage.receipts(), due.look(), stage.deaths())
     produced = sum(len(account.spans) for account in stage.accounts)
     dropped = counted + sum(sum(account.dropped.values()) for account in stage.accounts)
     absent = sum(" is missing" in line for line in differences if line.startswith("spans: "))
@@ -108,9 +109,9 @@ def _look(stage: Stage, truth: Truth, hours: bool) -> Verdict:
         dropped,
         max(abs(missing), absent),
         double,
-        len(wrong) + len(differences) - absent + len(lines) - pages,
-        [*wrong, *differences, *lines],
-        pages,
+        len(wrong) + len(differences) - absent + len(paged.untold),
+        [*wrong, *differences, *paged.unasked, *paged.doubled, *paged.untold],
+        paged.pages,
     )
 
 

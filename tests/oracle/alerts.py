@@ -44,6 +44,14 @@ class Said(NamedTuple):
     partial: bool
 
 
+class Firing(NamedTuple):
+    """What people are paged for once: a group of a rule that fires, and since when (epoch ms)."""
+
+    rule: str
+    group: Group
+    since: int
+
+
 class _Row(NamedTuple):
     start: int
     key: Key
@@ -66,6 +74,8 @@ class _State:
     """window ends that the clock has passed, with what had been waited then"""
     last: dict[tuple[str, Group], Said] = field(default_factory=dict)
     since: dict[tuple[str, Group], int] = field(default_factory=dict)
+    firings: dict[Firing, bool] = field(default_factory=dict)
+    """whether each is over"""
 
     groups: dict[tuple[str, Key], Group | None] = field(default_factory=dict)
     """of each rule and key, once they were looked for"""
@@ -74,10 +84,10 @@ class _State:
         """The rows that a rule is about, of panes that start in [first, end), with their groups."""
         for (_, _, start), (_, rows) in self.panes.items():
             if first <= start < end:
-                yield from self._about(rule, rows.values())
-        yield from self._about(rule, (row for row in self.late if first <= row.start < end))
+                yield from self.about(rule, rows.values())
+        yield from self.about(rule, (row for row in self.late if first <= row.start < end))
 
-    def _about(self, rule: Rule, rows: Iterable[_Row]) -> Iterator[tuple[Group, _Row]]:
+    def about(self, rule: Rule, rows: Iterable[_Row]) -> Iterator[tuple[Group, _Row]]:
         for row in rows:
             asked = rule["name"], row.key
             if asked not in self.groups:
@@ -88,26 +98,44 @@ class _State:
 
     def newest(self, rule: Rule) -> int:
         """The start of the newest pane that a rule is about."""
-        return max((row.start for _, row in self.rows(rule, 0, 2**62)), default=0)
+        starts = {start for _, _, start in self.panes} | {row.start for row in self.late}
+        about = (start for start in sorted(starts, reverse=True) if any(self.rows(rule, start, start + 1)))
+        return next(about, 0)
 
 
 def alerts_of(log: Iterable[Told], rules: Sequence[Rule]) -> list[Said]:
     """Every transition that the rules must lead to, given the whole log."""
-    state, said = _State(), []
-    wanted = [rule for rule in rules if rule["metric"] != "trace_cost"]
-    for message in log:
-        if not state.clock:
-            state.clock, state.judged = message.log_time_ms, message.log_time_ms // PANE_MS * PANE_MS
-        _tick(state, message.log_time_ms)
-        touched = _apply(state, message.batch) if message.batch["partition"] >= 0 else []
-        said += [alert for rule in wanted if _early(rule) for alert in _fire_early(state, rule, touched)]
-        while (due := _due(state)) is not None:
-            end, partial = due
-            for rule in wanted:
-                said += _judge_all(state, rule, end, partial)
-            state.judged = end
-            state.ends.pop(end, None)
-    return said
+    return Reading(rules).read(log)
+
+
+class Reading:
+    """The rules over a log that is read on as it grows."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._state = _State()
+        self._rules = [rule for rule in rules if rule["metric"] != "trace_cost"]
+
+    @property
+    def firings(self) -> Mapping[Firing, bool]:
+        """Everything that people must be paged for by now, and whether it is over."""
+        return self._state.firings
+
+    def read(self, log: Iterable[Told]) -> list[Said]:
+        """The transitions that further messages lead to."""
+        state, said = self._state, []
+        for message in log:
+            if not state.clock:
+                state.clock, state.judged = message.log_time_ms, message.log_time_ms // PANE_MS * PANE_MS
+            _tick(state, message.log_time_ms)
+            touched = _apply(state, message.batch) if message.batch["partition"] >= 0 else []
+            said += [alert for rule in self._rules if _early(rule) for alert in _fire_early(state, rule, touched)]
+            while (due := _due(state)) is not None:
+                end, partial = due
+                for rule in self._rules:
+                    said += _judge_all(state, rule, end, partial)
+                state.judged = end
+                state.ends.pop(end, None)
+        return said
 
 
 def _tick(state: _State, log_time: int) -> None:
@@ -157,13 +185,12 @@ def _due(state: _State) -> tuple[int, bool] | None:
 def _fire_early(state: _State, rule: Rule, touched: Sequence[_Row]) -> Iterator[Said]:
     window = milliseconds(rule.get("window", "1m"))
     newest = state.newest(rule) if touched else 0
-    for row in touched:
-        group = _group(rule, row.key)
-        last = state.last.get((rule["name"], group)) if group is not None else None
-        if group is None or (last and (last.state != "resolved" or state.clock < last.at)):
+    for group, start in dict.fromkeys((group, row.start) for group, row in state.about(rule, touched)):
+        last = state.last.get((rule["name"], group))
+        if last and (last.state != "resolved" or state.clock < last.at):
             continue
-        first = max(row.start, state.judged) + PANE_MS
-        stop = first if "budget" in rule else min(row.start + window, newest + PANE_MS)
+        first = max(start, state.judged) + PANE_MS
+        stop = first if "budget" in rule else min(start + window, newest + PANE_MS)
         for end in range(first, stop + 1, PANE_MS):
             if (not last or end > last.window_end) and _true(state, rule, group, end, active=False):
                 yield _note(
@@ -204,8 +231,13 @@ def _true_later(state: _State, rule: Rule, group: Group, judged: int) -> bool:
 
 
 def _note(state: _State, rule: Rule, said: Said, since: int) -> Said:
-    state.last[rule["name"], said.group] = said
-    state.since[rule["name"], said.group] = since
+    key = rule["name"], said.group
+    if said.state == "firing":
+        state.firings[Firing(*key, since)] = False
+    elif said.state == "resolved" and (over := Firing(*key, state.since[key])) in state.firings:
+        state.firings[over] = True
+    state.last[key] = said
+    state.since[key] = since
     return said
 
 

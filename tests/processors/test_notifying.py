@@ -24,8 +24,8 @@ class Route:
         self.open = 0
         self.read = 0
 
-    def restore(self, alerts) -> None:
-        self.known = list(alerts)
+    def restore(self, delivered, others) -> None:
+        self.known, self.others = list(delivered), list(others)
 
     def deliver(self, alert, offset) -> None:
         self.delivered[offset] = alert
@@ -50,7 +50,7 @@ def test_records_before_the_commit_are_known_and_those_after_it_are_delivered():
         route = Route()
         notifying = Notifying(lambda: route)
         notifying.start([Record(3, ALERT), Record(4, b"junk"), Record(9, ALERT)], position=7)
-        assert len(route.known) == 1
+        assert (len(route.known), len(route.others)) == (1, 1)
         assert notifying.point() == Point(7)
         alerts, dead = notifying.readable(poll(ALERT, None, b"junk", first=8))
         notifying.take(alerts, 11)

@@ -26,6 +26,7 @@ class Alertmanager:
     """One Alertmanager; every replica of a cluster is a target of its own. `setting`: where its address came from."""
 
     resends = True
+    reopens = True
 
     def __init__(self, url: str, setting: str = "SPANLOOM_ALERTMANAGER_URL") -> None:
         self.name = "alertmanager"

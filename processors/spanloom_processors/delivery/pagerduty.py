@@ -19,6 +19,7 @@ class PagerDuty:
     """A service of PagerDuty, named by its routing key (integration key, 32 characters)."""
 
     resends = False
+    reopens = True
     setting = "SPANLOOM_PAGERDUTY_ROUTING_KEY, SPANLOOM_PAGERDUTY_URL"
 
     def __init__(self, routing_key: str, url: str = URL) -> None:

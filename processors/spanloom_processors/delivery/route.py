@@ -16,6 +16,7 @@ import stamina
 from spanloom_schemas.fault import reach
 
 from spanloom_processors.core.alerts.records import Alert, alert_key, is_older
+from spanloom_processors.core.alerts.retired import KEEP_MS
 from spanloom_processors.delivery.alertmanager import RESEND_MS, RESOLVED_MS, Alertmanager
 from spanloom_processors.delivery.pagerduty import URL, PagerDuty
 from spanloom_processors.delivery.post import Refusal, Retry
@@ -30,12 +31,14 @@ OWED = 10_000
 class Target(Protocol):
     """Someone who takes alerts: `resends` says that it wants to hear a state again and again, not each change once.
 
-    `setting`: the environment variable to look at when it does not take them.
+    `reopens`: to say that an alert fires, once it was over, pages again. `setting`: the environment variable to look at
+    when it does not take them.
     """
 
     name: str
     setting: str
     resends: bool
+    reopens: bool
 
     async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> list[Refusal]:
         """Send; returns those that it will never take. Raise Retry."""
@@ -55,29 +58,42 @@ class Route:
         """By target and outcome (taken, retried, refused, dropped): so many so far."""
         self._clock = clock
         self._waits = first_wait_s, longest_wait_s
-        self._standing: dict[bytes, Alert] = {}
+        self._standing: dict[bytes, Alert] = {}  # what is true of each group, delivered or not
+        self._delivered: dict[bytes, Alert] = {}  # what was handed over of each, so that it is not again
+        self._over: set[str] = set()  # firings that a later record ended, though both are to be delivered yet
         self._lines = [_Line(target) for target in targets]
         self._open: dict[int, Alert] = {}
         self._next = 0
 
-    def restore(self, alerts: Iterable[Alert]) -> None:
-        """Know alerts that were delivered before: what still fires is said again to targets that want it."""
-        for alert in alerts:
-            self._stand(alert)
+    def restore(self, delivered: Iterable[Alert], others: Iterable[Alert] = ()) -> None:
+        """Know alerts that were delivered before: what still fires is said again to targets that want it.
+
+        `others` will come by `deliver`; who died before it could commit may have delivered them too. So what they end
+        is not said to fire any more, not even until they come: it would page again.
+        """
+        for alert in delivered:
+            _put(self._standing, alert)
+            _put(self._delivered, alert)
+        for alert in others:
+            _put(self._standing, alert)
+            if alert["state"] == "resolved":
+                self._over.add(alert["identity"])
 
     def deliver(self, alert: Alert, offset: int) -> None:
         """Take a new record of llm.alerts with its offset; returns at once."""
         self._next = max(self._next, offset + 1)
         if alert["state"] == "pending" or not alert["fired"]:
             return
-        known = self._standing.get(alert_key(alert))
+        known = self._delivered.get(alert_key(alert))
         said = is_older(alert, known) or alert == known  # it comes from a worker that does not know that
-        self._stand(alert)
+        over = alert["state"] == "firing" and alert["identity"] in self._over
+        _put(self._standing, alert)
+        _put(self._delivered, alert)
         if not self._lines:
             log.warning("alert %s: %s (nobody is configured to be paged)", alert["state"], alert["summary"])
             return
         for line in self._lines:
-            if said and not line.target.resends:
+            if not line.target.resends and (said or (over and line.target.reopens)):
                 continue
             self._open[offset] = alert
             line.owed[offset] = alert
@@ -117,8 +133,8 @@ class Route:
         """Bring a target up to date: all of the state, or each change it has not had."""
         now = self._clock()
         line.wake.clear()
+        self._forget(now)
         if line.target.resends:
-            self._forget(now)
             owed = list(line.owed)
             # What was over, and begun anew, before this target could be told is told as over, which pages nobody.
             over = [alert for alert in line.owed.values() if alert["state"] == "resolved"]
@@ -150,19 +166,14 @@ class Route:
                 self.counts[name, "refused" if alert["identity"] in lost else "taken"] += 1
             self._open.pop(offset, None)
 
-    def _stand(self, alert: Alert) -> None:
-        if alert["state"] == "pending" or not alert["fired"]:
-            return
-        key = alert_key(alert)
-        known = self._standing.get(key)
-        if not is_older(alert, known):
-            self._standing[key] = alert
-
     def _forget(self, now: int) -> None:
         owed = {alert_key(alert) for alert in self._open.values()}
         for key, alert in list(self._standing.items()):
             if alert["state"] == "resolved" and alert["resolved"] + RESOLVED_MS < now and key not in owed:
                 del self._standing[key]
+        for key, alert in list(self._delivered.items()):
+            if alert["state"] == "resolved" and alert["resolved"] + KEEP_MS < now and key not in owed:
+                del self._delivered[key]
 
     def _bound(self, line: "_Line") -> None:
         while len(line.owed) > OWED:
@@ -171,6 +182,13 @@ class Route:
             self._open.pop(oldest, None)
             self.counts[line.target.name, "dropped"] += 1
             log.error("alert dropped, %s does not answer: %s", line.target.name, dropped["summary"])
+
+
+def _put(known: dict[bytes, Alert], alert: Alert) -> None:
+    """Know a record that is about people, unless a newer one of its group is known."""
+    key = alert_key(alert)
+    if alert["state"] != "pending" and alert["fired"] and not is_older(alert, known.get(key)):
+        known[key] = alert
 
 
 class _Line:

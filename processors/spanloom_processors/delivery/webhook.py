@@ -16,6 +16,7 @@ class Webhook:
     """A URL that takes alerts. What it answers is never logged: it may repeat the URL, which is a secret."""
 
     resends = False
+    reopens = False  # every message is news to it
     setting = "SPANLOOM_WEBHOOK_URL"
 
     def __init__(self, url: str) -> None:

@@ -12,7 +12,9 @@ from spanloom_processors.delivery import post as post_module
 from spanloom_processors.delivery import route as route_module
 from spanloom_processors.delivery.alertmanager import Alertmanager
 from spanloom_processors.delivery.pagerduty import PagerDuty
+from spanloom_processors.delivery.rendering import moment
 from spanloom_processors.delivery.route import Route
+from spanloom_processors.delivery.webhook import Webhook
 
 START = 1_790_000_000_000
 
@@ -130,6 +132,33 @@ def test_a_worker_that_dies_between_verdict_and_commit_opens_one_incident(tools:
         assert (incident["key"], incident["open"]) == (fired["identity"], False)
         assert len(incident["events"]) == 1 + sent
         assert double.complaints == []
+
+    asyncio.run(story())
+
+
+def test_a_worker_that_dies_when_it_has_told_that_an_alert_is_over_says_to_nobody_that_it_fires(tools: Any) -> None:
+    """Its heir begins before the resolution, which the log has and whoever pages people has heard."""
+
+    async def story() -> None:
+        double, manager, hook = tools.PagerDutyDouble(), tools.Target(), tools.Target()
+        async with tools.serving(double) as a, tools.serving(manager) as b, tools.serving(hook) as c:
+            fired = tools.alert()
+            over = tools.alert("resolved", since=fired["since"])
+            urls = PagerDuty(tools.ROUTING_KEY, f"{a}/v2/enqueue"), Alertmanager(b), Webhook(c)
+            for committed in (6, 5):  # before the resolution, and before both
+                for target in urls:
+                    heir = _route(target)
+                    heir.restore([fired][: committed - 5], [fired, over][committed - 5 :])
+                    async with tools.running(heir):
+                        if target.resends:
+                            await tools.until(lambda: manager.bodies != [])
+                        for offset in range(committed, 7):
+                            heir.deliver((fired, over)[offset - 5], offset)
+                            await tools.until(lambda heir=heir, offset=offset: heir.safe_offset() == offset + 1)
+        assert double.incidents == []  # PagerDuty was told that it is over
+        assert double.requests == 2
+        assert {one["endsAt"] for body in manager.bodies for one in body} == {moment(over["resolved"])}
+        assert [body["status"] for body in hook.bodies] == ["resolved", "firing", "resolved"]
 
     asyncio.run(story())
 

@@ -28,44 +28,41 @@ _MILLION = 10**6
 
 def costs(spans: pl.DataFrame, book: Book) -> list[pl.Series]:
     """Columns cost and cost_status of a span frame; `derive` says what they mean."""
-    is_call = pl.col("kind").is_in(["llm", "embedding"]) | (_tokens(*BUCKETS) > 0)
-    at = spans.select((is_call & ~pl.col("cached")).arg_true()).to_series()
+    at = spans.select(_CALLS).to_series()
     status = spans["cached"].cast(pl.UInt8)  # free or none
     cost = pl.zeros(spans.height, pl.Int64, eager=True)
     if len(at):
-        wanted = ("kind", "status", "ttft", "end", *_KEY, *(f"{bucket}_tokens" for bucket in BUCKETS))
-        calls = _priced(_with_rates(spans.select(wanted)[at], book))
+        calls = _with_rates(spans.select(_WANTED)[at], book).select(_PRICES)
         cost, status = cost.scatter(at, calls["cost"]), status.scatter(at, calls["status"])
     return [cost.alias("cost"), STATUS.gather(status).alias("cost_status")]
 
 
-def _priced(calls: pl.DataFrame) -> pl.DataFrame:
+def _prices() -> list[pl.Expr]:
     """Cost and the number of its status, of calls that were not cached."""
     kind, read, said = pl.col("kind"), _counted(*_READ), _counted(*_SAID)
     failed = (pl.col("status") == "error") & pl.col("ttft").is_null()
-    counted = ((read & said) | ((read | said) & ((kind != "llm") | failed))) & (_tokens(*BUCKETS) <= MOST_TOKENS)
-    unpriced_zero = counted & (_tokens(*BUCKETS) == 0) & pl.col("input").is_null()
+    counted = ((read & said) | ((read | said) & ((kind != "llm") | failed))) & (pl.col("tokens") <= MOST_TOKENS)
+    unpriced_zero = counted & (pl.col("tokens") == 0) & pl.col("input").is_null()
     nothing = (failed & ~read & ~said) | unpriced_zero
     exact = reduce(add, (_tokens(bucket).cast(pl.Int128) * pl.col(bucket) for bucket in BUCKETS))
     whole = ((exact + _MILLION // 2) // _MILLION + pl.col("request")).cast(pl.Int64, strict=False)
     cost = pl.when(counted).then(whole)
     priced = cost.is_not_null()
-    return calls.select(
+    return [
         pl.when(nothing).then(0).otherwise(cost).alias("cost"),
         pl.when(priced).then(_PRICED).when(nothing).then(_NONE).otherwise(_UNPRICED).alias("status"),
-    )
+    ]
 
 
 def _with_rates(calls: pl.DataFrame, book: Book) -> pl.DataFrame:
-    """The calls with the rates of their bracket as columns `input`, … `request`; null where there is no rate."""
-    slot = (pl.col("end") // (SLOT_S * 10**9)).clip(0, _LAST_SLOT)
-    calls = calls.with_columns(slot.alias("slot"))
+    """The calls with their `tokens` and, as `input`, … `request`, their bracket's rates; null: there is no rate."""
+    calls = calls.with_columns(_SLOT, _TOKENS)
     keys = calls.select(*_KEY, "slot").unique(maintain_order=True)
     rates = [_rate(book, *key) for key in keys.iter_rows()]
     found = calls.join(_brackets(keys, rates), on=keys.columns, how="left", nulls_equal=True, maintain_order="left")
     edges = [pl.col(column) for column in found.columns if column.startswith("above")]
-    total = _tokens(*_READ)
-    bracket = reduce(add, ((total > edge).fill_null(value=False).cast(pl.Int64) for edge in edges), pl.col("first"))
+    above = [(edge < _TOKENS_READ).fill_null(value=False).cast(pl.Int64) for edge in edges]
+    bracket = reduce(add, above, pl.col("first"))
     return pl.concat(
         [calls, _table(rates).select(pl.all().gather(found.select(bracket).to_series()))], how="horizontal"
     )
@@ -101,3 +98,10 @@ def _tokens(*buckets: str) -> pl.Expr:
 
 def _counted(*buckets: str) -> pl.Expr:
     return pl.any_horizontal(pl.col(f"{bucket}_tokens").is_not_null() for bucket in buckets)
+
+
+_WANTED = ("kind", "status", "ttft", "end", *_KEY, *(f"{bucket}_tokens" for bucket in BUCKETS))
+_TOKENS, _TOKENS_READ = _tokens(*BUCKETS).alias("tokens"), _tokens(*_READ)
+_CALLS = ((pl.col("kind").is_in(["llm", "embedding"]) | (_TOKENS > 0)) & ~pl.col("cached")).arg_true()
+_SLOT = (pl.col("end") // (SLOT_S * 10**9)).clip(0, _LAST_SLOT).alias("slot")
+_PRICES = _prices()

@@ -36,11 +36,8 @@ def derive(spans: pl.DataFrame, book: Book, project: Collection[str] | None = No
     `none`: nothing to pay for, 0; a call that failed before its first token, with no count of tokens, is such a one.
     price_version: the book's.
     """
-    believed = _believed(spans)
-    out = believed.with_columns(_plain())
-    if project is None or not {"cost", "cost_status"}.isdisjoint(project):
-        out = out.with_columns(costs(spans, book))
-    out = out.with_columns(price_version=pl.lit(book.version))
+    priced = costs(spans, book) if project is None or not {"cost", "cost_status"}.isdisjoint(project) else []
+    out = _believed(spans).with_columns(*_PLAIN, *priced, price_version=pl.lit(book.version))
     return out if project is None else out.select(project)
 
 
@@ -48,7 +45,8 @@ def _believed(spans: pl.DataFrame) -> pl.DataFrame:
     """Without counts and times that cannot be; asking first costs next to nothing."""
     most = dict.fromkeys(TOKENS, MOST_TOKENS) | {"ttft": LONGEST_NS}
     odd = [name for name in most if name in spans.columns and not _is_within(spans[name], most[name])]
-    return spans.with_columns(pl.when(pl.col(name).is_between(0, most[name])).then(name).alias(name) for name in odd)
+    cut = [pl.when(pl.col(name).is_between(0, most[name])).then(name).alias(name) for name in odd]
+    return spans.with_columns(cut) if cut else spans
 
 
 def _is_within(column: pl.Series, most: int) -> bool:
@@ -69,3 +67,6 @@ def _plain() -> list[pl.Expr]:
         pl.col("block_reason").is_not_null().alias("blocked"),
         pl.when(timed).then(decoding // (tokens - 1)).alias("tpot"),
     ]
+
+
+_PLAIN = _plain()

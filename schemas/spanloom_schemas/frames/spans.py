@@ -63,21 +63,18 @@ def flatten(decoded: Decoded) -> pl.DataFrame:
     """
     rows, headers = decoded.rows, decoded.headers
     message = headers.select(pl.int_range(pl.len()).repeat_by("count").explode(empty_as_null=False)).to_series()
-    own = rows.select(
-        *PLAIN, *(_field(record, old, new) for record, new_by_old in NESTED.items() for old, new in new_by_old.items())
-    )
-    return pl.concat([shortened(own), shortened(headers.select(HEADER))[message]], how="horizontal")
+    own = shortened(rows.select(*PLAIN, *_FIELDS))
+    return pl.concat([own, shortened(headers.select(HEADER))[message]], how="horizontal")
 
 
 def shortened(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with long texts cut: to ask first costs next to nothing, to cut does not."""
-    texts = [name for name, kind in frame.schema.items() if kind == pl.String and name not in WHOLE]
-    long = [name for name in texts if (frame[name].str.len_bytes().max() or 0) > SHORT]  # type: ignore[operator]
-    cut = [pl.col(name).str.head(SHORT) for name in long]
+    texts = {name: pl.col(name) for name, kind in frame.schema.items() if kind == pl.String and name not in WHOLE}
     if "scores" in frame.columns:
-        names = frame["scores"].explode(empty_as_null=False).struct.field("name")
-        if (names.str.len_bytes().max() or 0) > SHORT:  # type: ignore[operator]
-            cut.append(pl.col("scores").list.eval(pl.element().struct.with_fields(pl.field("name").str.head(SHORT))))
+        texts["scores"] = pl.col("scores").explode(empty_as_null=False).struct.field("name")
+    longest = frame.select(text.str.len_bytes().max().alias(name) for name, text in texts.items()).row(0)
+    long = [name for name, most in zip(texts, longest, strict=True) if (most or 0) > SHORT]
+    cut = [_CUT_NAMES if name == "scores" else pl.col(name).str.head(SHORT) for name in long]
     return frame.with_columns(cut) if cut else frame
 
 
@@ -88,3 +85,7 @@ def _field(record: str, old: str, new: str) -> pl.Expr:
     if new in ("documents", "finish_reasons"):
         value = value.fill_null([])
     return value.alias(new)
+
+
+_FIELDS = [_field(record, old, new) for record, new_by_old in NESTED.items() for old, new in new_by_old.items()]
+_CUT_NAMES = pl.col("scores").list.eval(pl.element().struct.with_fields(pl.field("name").str.head(SHORT)))

@@ -110,7 +110,7 @@ _OVER_TIME = Row(
             "Spans a second",
             "By host. One host that falls behind the others of its service gets less traffic, or drops spans.",
             "suffix: /s",
-            _over_time(f"{sql.per_second('sum(t.spans)', '$__interval_s')} AS spans"),
+            _over_time(f"{sql.rows_per_second('sum(t.spans)')} AS spans"),
             links.of_series("host"),
             name=_HOST,
         ),

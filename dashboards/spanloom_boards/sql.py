@@ -81,11 +81,25 @@ def _joined(source: str, each: str) -> str:
     return f"{source} ARRAY JOIN {each}" if each else source
 
 
-def per_second(amount: str, length: str = "greatest($__interval_s, any(t.width))") -> str:
-    """`amount` of an interval of `length` a second, of the seconds that the time range covers of it."""
-    until = f"least(toUnixTimestamp(time) + {length}, toUnixTimestamp($__toTime))"
-    since = "greatest(toUnixTimestamp(time), toUnixTimestamp($__fromTime))"
-    return f"{amount} / greatest(1, {until} - {since})"
+_IS_SHORT = "dateDiff('second', $__fromTime, $__toTime) <= 172800"
+_WIDTH = f"if({_IS_SHORT}, 60, 3600)"
+# Windows that begin in the range are counted whole, up to now.
+_BEGIN = f"intDiv(toUnixTimestamp($__fromTime) + {_WIDTH} - 1, {_WIDTH}) * {_WIDTH}"
+_END = f"least(toUnixTimestamp(now()), (intDiv(toUnixTimestamp($__toTime), {_WIDTH}) + 1) * {_WIDTH})"
+
+
+def per_second(amount: str) -> str:
+    """`amount` of an interval of windows a second, of the seconds that windows of the range cover of it."""
+    return f"{amount} / {_covered(f'greatest($__interval_s, {_WIDTH})', _BEGIN, _END)}"
+
+
+def rows_per_second(amount: str) -> str:
+    """As `per_second`, of rows that are no windows but have a time of their own."""
+    return f"{amount} / {_covered('$__interval_s', 'toUnixTimestamp($__fromTime)', 'toUnixTimestamp($__toTime)')}"
+
+
+def _covered(length: str, begin: str, end: str) -> str:
+    return f"greatest(1, least(toUnixTimestamp(time) + {length}, {end}) - greatest(toUnixTimestamp(time), {begin}))"
 
 
 def per_minute(amount: str) -> str:
@@ -94,8 +108,8 @@ def per_minute(amount: str) -> str:
 
 
 def of_range(amount: str) -> str:
-    """`amount` of the whole range a second."""
-    return f"{amount} / greatest(1, dateDiff('second', $__fromTime, $__toTime))"
+    """`amount` of all windows of the range a second."""
+    return f"{amount} / greatest(1, {_END} - {_BEGIN})"
 
 
 def share(part: str, whole: str) -> str:
@@ -138,7 +152,6 @@ OF_SUMS = (
     "of the root."
 )
 OF_SPANS = "From raw spans, which are kept for a week."
-_IS_SHORT = "dateDiff('second', $__fromTime, $__toTime) <= 172800"
 
 
 def _of_service(spans: str) -> str:

@@ -450,7 +450,7 @@ def test_the_sums_of_the_boards_are_what_verify_counts(
 def test_the_sums_of_overview_and_safety_are_those_of_the_spans(
     client: Client, recorded: Recorded, counts: dict[str, Any], answer: Answer
 ) -> None:
-    (requests, failed, blocked, cost, tokens, thumbs) = client.query(
+    requests, failed, blocked, cost, tokens, thumbs = client.query(
         "SELECT countIf(request), countIf(request AND error), countIf(blocked), sum(cost) / 1e9, "
         f"{TOKENS}, countIf(has(scores.name, 'thumbs')) FROM spans FINAL"
     ).result_rows[0]
@@ -462,12 +462,8 @@ def test_the_sums_of_overview_and_safety_are_those_of_the_spans(
     for rate, counted in (("error_rate", failed), ("block_rate", blocked)):
         parts = zip(groups[rate], groups["requests"], strict=True)
         assert sum(share * whole for share, whole in parts if whole) == pytest.approx(counted)
-    seconds = recorded.ended - recorded.begun
-    assert answer("overview", "Requests")["requests"][0] * seconds == pytest.approx(requests)
     assert answer("overview", "Failed")["failed"][0] * requests == pytest.approx(failed)
     assert answer("overview", "Blocked")["blocked"][0] * requests == pytest.approx(blocked)
-    assert answer("overview", "Cost a minute")["cost"][0] * seconds / 60 == pytest.approx(cost)
-    assert answer("overview", "Tokens")["tokens"][0] * seconds == pytest.approx(tokens)
 
     assert sum(answer("safety", "Blocked requests by reason")["requests"]) == blocked  # one in each of these traces
     assert sum(answer("safety", "Blocks a minute by reason")["blocks"]) == pytest.approx(blocked)  # points of a minute
@@ -475,6 +471,28 @@ def test_the_sums_of_overview_and_safety_are_those_of_the_spans(
     scored = zip(by_prompt["score"], by_prompt["scored"], strict=True)
     assert sum(count for score, count in scored if score == "thumbs") == thumbs
     assert answer("safety", "Thumbs up")["scored"] == (thumbs,)
+
+
+def test_rates_are_of_the_time_that_their_windows_cover(client: Client, ask: Ask, recorded: Recorded) -> None:
+    """A minute that began before the range is in no sum, one that ends after it is whole: no rate is off by it."""
+    minute = recorded.begun // 60 * 60 + 31 * 60
+    view = replace(seen(BOARDS["overview"], ask, recorded), since=minute + 30, until=minute + 359, interval=120)
+    requests, cost, tokens = client.query(
+        f"SELECT countIf(request), sum(cost) / 1e9, {TOKENS} FROM spans FINAL "
+        f"WHERE toStartOfMinute(end) > {minute} AND toStartOfMinute(end) <= {minute + 300}"
+    ).result_rows[0]
+    for title, column, truth in (
+        ("Requests", "requests", requests / 300),
+        ("Cost a minute", "cost", cost / 5),
+        ("Tokens", "tokens", tokens / 300),
+    ):
+        assert rows_of("overview", title, view, client)[1][0][column] == pytest.approx(truth)
+    points = rows_of("overview", "Requests a second", view, client)[1]
+    starts = [int(row["time"].timestamp()) for row in points]
+    seconds = [min(start + 120, minute + 360) - max(start, minute + 60) for start in starts]
+    assert 60 in seconds
+    counted = sum(row["requests"] * covered for row, covered in zip(points, seconds, strict=True))
+    assert counted == pytest.approx(requests)
 
 
 def test_the_sums_of_hosts_and_alerts_are_those_of_messages_and_records(

@@ -10,6 +10,7 @@ import random
 import sys
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -50,7 +51,7 @@ class Load:
                 with urllib.request.urlopen(request, timeout=15) as answer:
                     assert "partialSuccess" not in json.load(answer)
                 return
-            except OSError:  # it is away, or says that Kafka is
+            except (OSError, HTTPException):  # it is away, or says that Kafka is
                 if time.monotonic() > until:
                     raise
                 time.sleep(PAUSE_S)

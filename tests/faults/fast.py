@@ -45,6 +45,7 @@ def kill_at_full_speed(seed: int, folder: Path) -> tuple[Verdict, float]:
             for victim in VICTIMS:
                 stage.children.kill(victim)
                 live[victim] = stage.live_again()
+                print(f"    live again {live[victim]:.1f} s after {victim} was killed", flush=True)
             assert load.poll() is None, "the load ended before the last kill was over"
             assert load.stdin is not None
             assert load.stdout is not None
@@ -55,7 +56,6 @@ def kill_at_full_speed(seed: int, folder: Path) -> tuple[Verdict, float]:
         due, deadline = int(produced) - REPEATED, time.monotonic() + CATCH_UP_S
         while min(_asked(stage, STORED)) < due and time.monotonic() < deadline:
             stage.run(1)
-        print("    live again", ", ".join(f"{took:.1f} s after {name}" for name, took in live.items()))
         print(f"    all stored {time.monotonic() - deadline + CATCH_UP_S:.1f} s after the load")
         found = _asked(stage, COUNTS)
         said = stage.children.log("sink")[-1000:]

@@ -18,6 +18,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from spanloom import ids, process
 from spanloom.buffer import Ended
+from spanloom.otel.leaving import Names
 from spanloom.otel.mapping import About, translate
 from spanloom.otel.received import Attributes, Received
 from spanloom.otel.resource import resource
@@ -59,7 +60,9 @@ class Door:
         facts = process.facts()
         if span.resource is not self._resource or facts is not self._about.facts:
             here, rest = resource(span.resource.attributes)
-            self._resource, self._about = span.resource, About(here, rest, facts)
+            settings = process.life().settings
+            names = Names() if settings is None else Names(settings.otel_texts)
+            self._resource, self._about = span.resource, About(here, rest, facts, names=names)
         return translate(received(span, above), self._about, process.life().calls, pseudonym)
 
 

@@ -30,7 +30,7 @@ class Shortened(NamedTuple):
 
 def shortened(span: Received, events: bool) -> Shortened:
     """Return a span without what it can do without, which its attribute `spanloom.shed` names."""
-    long = {name: len(said) for name, said in span.attributes.items() if _is_long(name, said)}
+    long = {name: size for name, said in span.attributes.items() if (size := _size_of_long(name, said))}
     gone = [event for event in span.events if not _tells(event)] if events else []
     taken = {"output" if name.startswith(_OUTPUTS) else "input" for name in long} | ({"events"} if gone else set())
     if not taken:
@@ -47,9 +47,11 @@ def _tells(event: Event) -> bool:
     return event[0] in _EVENTS or not _TELLING.isdisjoint(event[2])
 
 
-def _is_long(name: str, said: object) -> bool:
-    is_long = isinstance(said, str) and len(said) > SHORT
-    return is_long and name not in _READ and not name.startswith(table.DOCUMENTS) and is_content(name)
+def _size_of_long(name: str, said: object) -> int:
+    """Return the length of a long text that the mapping only hashes; 0 of all else."""
+    if not isinstance(said, str) or len(said) <= SHORT or name in _READ or name.startswith(table.DOCUMENTS):
+        return 0
+    return len(said) if is_content(name) else 0
 
 
 def _letters(attributes: Attributes) -> int:

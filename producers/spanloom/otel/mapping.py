@@ -12,9 +12,9 @@ from spanloom.buffer import Detail, Ended, Events, Links, Name
 from spanloom.fields import FACTS, MANY, text
 from spanloom.otel import dialects as table
 from spanloom.otel import outcome, usage
-from spanloom.otel.calls import ECHO_OF, Call, Calls
+from spanloom.otel.calls import ECHO_OF, RESPONSE_ID, Call, Calls
 from spanloom.otel.documents import found_documents, has_any, verdicts
-from spanloom.otel.leaving import Names, kept, texts
+from spanloom.otel.leaving import Names, is_short, kept, texts
 from spanloom.otel.received import Attributes, Received
 from spanloom.otel.values import parsed, plain, unfold
 from spanloom.otel.withheld import hashes
@@ -77,12 +77,14 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
             detail["scores"] = scores
     blocked = outcome.block_reason(said, kind, error, detail.get("finish_reasons"))
     if kind in table.INFERENCE:
-        counts = usage.read(said)
-        original = _original(span, said, detail, calls, counts, about.sender)
+        counts, response = usage.read(said), _response_id(said)
+        original = _original(span, response, detail, calls, counts, about.sender)
         if original is None:
             used |= _took(span, said, detail, counts)
         else:
             kind, blocked, detail[ECHO_OF] = "other", None, f"{original:016x}"
+        if response and is_short(response):  # whoever compares calls elsewhere finds it under one name
+            detail[RESPONSE_ID] = response
     if blocked:
         detail["block_reason"] = blocked
     detail |= hashes(said, pseudonym)
@@ -175,13 +177,13 @@ def _worded(field: str, fit: object) -> object:
 
 
 def _original(
-    span: Received, said: Attributes, detail: Detail, calls: Calls, counts: usage.Counts, sender: str
+    span: Received, response: str, detail: Detail, calls: Calls, counts: usage.Counts, sender: str
 ) -> int | None:
     """Return the id of the span of which this one is an echo."""
     model = detail.get("request_model") or detail.get("response_model") or ""
     ids = (span.scope, span.trace_id, span.span_id, span.parent, span.start, span.end)
     failed = detail["status"] == "error"
-    return calls.original(Call(*ids, str(model), _response_id(said), bool(counts.said), failed, sender))
+    return calls.original(Call(*ids, str(model), response, bool(counts.said), failed, sender))
 
 
 def _response_id(said: Attributes) -> str:

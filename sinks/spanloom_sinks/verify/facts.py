@@ -55,6 +55,10 @@ class Contents(NamedTuple):
     """Topic id, partition, price version, model calls, first and last offset of them."""
     beyond: int = 0
     """Rows of offsets that the topic does not have."""
+    twice: int = 0
+    """Spans with usage of calls that another span, of another instrumentation, has counted."""
+    twice_of: tuple[str, ...] = ()
+    """Trace ids and ids of answers of some of these, a line each."""
 
     @property
     def wrong(self) -> int:

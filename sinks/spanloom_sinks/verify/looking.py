@@ -144,7 +144,10 @@ class Tables:
             if row["calls"]
         )
         beyond = self._row(statements.BEYOND, **at, **window._asdict()).get("rows") or 0 if self._topics else 0
-        return Contents(**total, other=other, prices=prices, beyond=beyond)
+        twice = self._row(statements.TWICE, **window._asdict())
+        more = {"twice": twice["more"] or 0}
+        answers = tuple(twice["examples"])
+        return Contents(**total, **more, other=other, prices=prices, beyond=beyond, twice_of=answers)
 
     def told(self, since: int, until: int) -> Told:
         """Summaries of traces that began in the range (epoch s)."""

@@ -13,7 +13,7 @@ thread.
 from collections import deque
 from collections.abc import Callable
 from itertools import count, repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from spanloom.payloads import Payload
 from spanloom.trace import Trace
@@ -46,8 +46,16 @@ Ended = tuple[Trace, int, int | None, bool, str, str, int, int, Detail, Events |
 """An ended span as the host left it, out of the host's reach, its values not looked at yet: trace, number, the parent's
 number, parent is remote, name, kind, start, end (monotonic clock), details by name, events, links, things left out.
 """
-Late = Callable[[], Ended]
-"""An ended span that the sender is still to translate."""
+
+
+class Late(Protocol):
+    """An ended span that the sender is still to translate."""
+
+    def __call__(self) -> Ended:
+        """Return it translated."""
+
+    def lightened(self, size: int, events: bool, shed: "Shed") -> tuple["Late", int]:
+        """Return it without its payloads, as the function of this name does."""
 
 
 def ended(entry: Ended | Late) -> Ended:
@@ -55,11 +63,15 @@ def ended(entry: Ended | Late) -> Ended:
     return entry if isinstance(entry, tuple) else entry()
 
 
-def lightened(span: Ended, size: int, events: bool, shed: "Shed") -> tuple[Ended, int]:
+def lightened(span: Ended | Late, size: int, events: bool, shed: "Shed") -> tuple[Ended | Late, int]:
     """Return a span without its payloads, and its events if `events` says so, and its size. Counters always stay.
 
     What is taken is counted in `shed`.
     """
+    if not isinstance(span, tuple):
+        return span.lightened(size, events, shed)
+    if span[0].receipt is not None:  # who waits for word of it can send it again
+        return span, size
     trace, number, parent, remote, name, kind, start, end, detail, noted, links, cut = span
     taken = []
     for key in ("input", "output"):
@@ -129,8 +141,7 @@ class Buffer:
             if len(self._entries) >= self._room:
                 getattr(self.refusals, self._reason).add()
                 return False
-            if isinstance(span, tuple) and span[0].receipt is None:  # who waits for word of a span can send it again
-                span, size = lightened(span, size, len(self._entries) >= self._room * 7 // 8, self.shed)
+            span, size = lightened(span, size, len(self._entries) >= self._room * 7 // 8, self.shed)
         self._entries.append(span)
         if size > UNIT:
             self._entries.extend(repeat(None, size // UNIT))

@@ -26,5 +26,8 @@ class ProducerSettings(KafkaSettings, frozen=True, kw_only=True):
     """Share of traces whose inputs, outputs and log messages are sent, sanitized; needs the extra `payloads`."""
     attributes: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     """Share of traces whose attributes under names of the host's own are sent; fields are never sampled."""
+    otel_texts: str = "app."
+    """Names, and beginnings of names that end in a dot, between commas: attributes of OpenTelemetry's spans whose texts
+    are sent as they are."""
     disabled: bool = False
     """Make no connection; spans are counted and dropped."""

@@ -27,6 +27,7 @@ from spanloom.gateway.metrics import Metrics
 from spanloom.gateway.room import Place, Room
 from spanloom.gateway.settings import GatewaySettings
 from spanloom.otel.calls import Calls
+from spanloom.otel.leaving import Names
 from spanloom.otel.mapping import translate
 from spanloom.sender import Sender
 from spanloom.trace import Facts, Receipt
@@ -128,6 +129,7 @@ class Door:
             in_flight=lambda: self._requests,
         )
         self._calls = Calls()
+        self._names = Names(settings.otel_texts)
         self._worker = ThreadPoolExecutor(1, "spanloom-gateway")  # one: for `Calls`, and for memory
         self.facts: Facts = {"tenant": settings.tenant} if settings.tenant else {}
         """Of those who send without a key."""
@@ -257,7 +259,7 @@ class Door:
         if wait := self._keys.admit(key, count, monotonic()):
             why = "the key's spans_per_second are used up"
             raise _Refused(Answer(Verdict.TOO_MANY, why, retry_after=ceil(wait)))
-        spans, rejected = otlp.read(request, {"tenant": key.tenant} if key is not None else self.facts)
+        spans, rejected = otlp.read(request, {"tenant": key.tenant} if key is not None else self.facts, self._names)
         rejected += unread
         ended, total = [], 0
         for about, span in spans:

@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from spanloom.otel.leaving import Names
 from spanloom.otel.mapping import About
 from spanloom.otel.received import Attributes, Received
 from spanloom.otel.resource import resource
@@ -105,13 +106,14 @@ def _of_json(body: bytes) -> Decoded:
     return Decoded(request, Counter({f"{FORM}: {unread[0]}": len(unread)} if unread else {}))
 
 
-def read(request: ExportTraceServiceRequest, facts: Facts) -> Request:
-    """Return the spans of a request; `facts` are those of who sent it."""
+def read(request: ExportTraceServiceRequest, facts: Facts, names: Names | None = None) -> Request:
+    """Return the spans of a request; `facts` are those of who sent it, `names` say which attributes leave."""
+    names = Names() if names is None else names
     rejected: Counter[str] = Counter()
     spans = []
     for group in request.resource_spans:
         here, rest = resource(attributes(group.resource.attributes))
-        about = About(here, rest, facts, f"{facts.get('tenant', '')}\0{here.service}")
+        about = About(here, rest, facts, f"{facts.get('tenant', '')}\0{here.service}", names)
         for scoped in group.scope_spans:
             for span in scoped.spans:
                 if reason := _wrong(span):

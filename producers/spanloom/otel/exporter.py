@@ -5,8 +5,7 @@ exporter does the same for what a processor of the SDK collected.
 """
 
 import os
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import ref
 
@@ -17,10 +16,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from spanloom import ids, process
-from spanloom.buffer import Ended
+from spanloom.buffer import Ended, Late, Shed
+from spanloom.otel.leaving import Names
 from spanloom.otel.mapping import About, translate
 from spanloom.otel.received import Attributes, Received
 from spanloom.otel.resource import resource
+from spanloom.otel.shedding import shortened
 from spanloom.secrecy import pseudonym
 from spanloom.span import current_span
 
@@ -53,14 +54,39 @@ class Door:
         if self.closed:
             process.life().buffer.refusals.shutdown.add()
         else:
-            process.offer(partial(self._ended, span, above), _size(span))
+            process.offer(_Late(self, span.resource, lambda: received(span, above)), _size(span))
 
-    def _ended(self, span: ReadableSpan, above: int | None) -> Ended:
+    def translated(self, span: Received, of: resources.Resource) -> Ended:
+        """Return a span of a resource as the sender takes it."""
         facts = process.facts()
-        if span.resource is not self._resource or facts is not self._about.facts:
-            here, rest = resource(span.resource.attributes)
-            self._resource, self._about = span.resource, About(here, rest, facts)
-        return translate(received(span, above), self._about, process.life().calls, pseudonym)
+        if of is not self._resource or facts is not self._about.facts:
+            here, rest = resource(of.attributes)
+            settings = process.life().settings
+            names = Names() if settings is None else Names(settings.otel_texts)
+            self._resource, self._about = of, About(here, rest, facts, names=names)
+        return translate(span, self._about, process.life().calls, pseudonym)
+
+
+class _Late:
+    """A span of the SDK that the sender is to translate."""
+
+    __slots__ = ("_door", "_read", "_resource")
+
+    def __init__(self, door: Door, of: resources.Resource, read: Callable[[], Received]) -> None:
+        self._door, self._resource, self._read = door, of, read
+
+    def __call__(self) -> Ended:
+        return self._door.translated(self._read(), self._resource)
+
+    def lightened(self, size: int, events: bool, shed: Shed) -> tuple[Late, int]:
+        span, taken, letters = shortened(self._read(), events)
+        if not taken:
+            return self, size
+        if taken[0] != "events":
+            shed.payloads.add()
+        if taken[-1] == "events":
+            shed.events.add()
+        return _Late(self._door, self._resource, lambda: span), size - letters
 
 
 class SpanloomSpanProcessor(SpanProcessor):

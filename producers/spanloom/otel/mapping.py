@@ -1,7 +1,7 @@
 """A span of any OpenTelemetry dialect as ours: the tables of `dialects`, read. Pure.
 
-A thing that a table names fills its field. What people and models wrote stays here but for its keyed hash, and is
-counted (`spanloom.withheld`). All else is kept as an attribute under its own name.
+A thing that a table names fills its field. What people and models wrote, and what they may have written, stays here but
+for its keyed hash, and is counted (`spanloom.withheld`). All else is kept as an attribute under its own name.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,13 @@ from spanloom.buffer import Detail, Ended, Events, Links, Name
 from spanloom.fields import FACTS, MANY, text
 from spanloom.otel import dialects as table
 from spanloom.otel import outcome, usage
-from spanloom.otel.calls import ECHO_OF, Call, Calls
+from spanloom.otel.calls import ECHO_OF, RESPONSE_ID, Call, Calls
 from spanloom.otel.documents import found_documents, has_any, verdicts
+from spanloom.otel.leaving import Names, is_short, kept, texts
 from spanloom.otel.received import Attributes, Received
 from spanloom.otel.statements import STATEMENTS, masked
 from spanloom.otel.values import parsed, plain, unfold
-from spanloom.otel.withheld import hashes, is_content, texts
+from spanloom.otel.withheld import hashes
 from spanloom.secrecy import User
 from spanloom.trace import SAMPLED, Facts, Resource, Trace
 from spanloom.wire import FIELDS
@@ -49,6 +50,8 @@ class About(NamedTuple):
     """Of the process or the connection (tenant); what a span says itself does not change them."""
     sender: str = ""
     """Who sent the span, where spans of several come together."""
+    names: Names = Names()
+    """Which attributes leave, and how."""
 
 
 def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[str], str]) -> Ended:
@@ -75,21 +78,25 @@ def translate(span: Received, about: About, calls: Calls, pseudonym: Callable[[s
             detail["scores"] = scores
     blocked = outcome.block_reason(said, kind, error, detail.get("finish_reasons"))
     if kind in table.INFERENCE:
-        counts = usage.read(said)
-        original = _original(span, said, detail, calls, counts, about.sender)
+        counts, response = usage.read(said), _response_id(said)
+        original = _original(span, response, detail, calls, counts, about.sender)
         if original is None:
             used |= _took(span, said, detail, counts)
         else:
             kind, blocked, detail[ECHO_OF] = "other", None, f"{original:016x}"
+        if response and is_short(response):  # whoever compares calls elsewhere finds it under one name
+            detail[RESPONSE_ID] = response
     if blocked:
         detail["block_reason"] = blocked
     detail |= hashes(said, pseudonym)
     if span.scope:
         detail["otel.scope.name"] = span.scope
     detail["spanloom.withheld"] = 0  # before all that may be too much
-    entry = span.parent is None or span.remote
-    withheld = _keep(about.attributes if entry else {}, detail, ()) + _keep(span.attributes, detail, used)
-    events, links, hidden, cut = _notes(span, detail)
+    if span.parent is None or span.remote:
+        for name, value in about.attributes.items():  # whoever runs the service wrote them, and no user of it
+            detail[Name(name) if name in FIELDS else name] = plain(value)
+    withheld = _keep(span.attributes, detail, used, about.names, pseudonym)
+    events, links, hidden, cut = _notes(span, detail, about.names, pseudonym)
     if withheld + hidden:
         detail["spanloom.withheld"] = withheld + hidden
     else:
@@ -171,13 +178,13 @@ def _worded(field: str, fit: object) -> object:
 
 
 def _original(
-    span: Received, said: Attributes, detail: Detail, calls: Calls, counts: usage.Counts, sender: str
+    span: Received, response: str, detail: Detail, calls: Calls, counts: usage.Counts, sender: str
 ) -> int | None:
     """Return the id of the span of which this one is an echo."""
     model = detail.get("request_model") or detail.get("response_model") or ""
     ids = (span.scope, span.trace_id, span.span_id, span.parent, span.start, span.end)
     failed = detail["status"] == "error"
-    return calls.original(Call(*ids, str(model), _response_id(said), bool(counts.said), failed, sender))
+    return calls.original(Call(*ids, str(model), response, bool(counts.said), failed, sender))
 
 
 def _response_id(said: Attributes) -> str:
@@ -203,20 +210,24 @@ def _took(span: Received, said: Attributes, detail: Detail, counts: usage.Counts
     return used
 
 
-def _keep(attributes: Attributes, detail: Detail, used: set[str] | tuple[()]) -> int:
-    """Keep what no field took, under its own name; return how many are held back."""
+def _keep(attributes: Attributes, detail: Detail, used: set[str], names: Names, pseudonym: Callable[[str], str]) -> int:
+    """Keep what no field took, under its own name; return how many are held back or hashed."""
     withheld = 0
     for name, value in attributes.items():
-        if is_content(name):
+        leaves = names[name]
+        if leaves is False:
             withheld += 1
         elif name not in used:
-            kept = masked(str(value)) if name in STATEMENTS else plain(value)
-            detail[Name(name) if name in FIELDS else name] = kept
+            said, is_hash = kept(masked(str(value)) if name in STATEMENTS else value, leaves, pseudonym)
+            withheld += is_hash
+            detail[Name(name) if name in FIELDS else name] = said
     return withheld
 
 
-def _notes(span: Received, detail: Detail) -> tuple[Events, Links, int, int]:
-    """Return events and links; how many of their attributes are held back, and how many of them are left out."""
+def _notes(
+    span: Received, detail: Detail, names: Names, pseudonym: Callable[[str], str]
+) -> tuple[Events, Links, int, int]:
+    """Return events and links; how many of their attributes are withheld, and how many of them are left out."""
     events: Events = []
     links: Links = []
     hidden = chunks = 0
@@ -224,11 +235,11 @@ def _notes(span: Received, detail: Detail) -> tuple[Events, Links, int, int]:
         if name in table.CHUNK_EVENTS:
             chunks += 1
         elif len(events) < MANY:
-            said, held = texts(attributes, table.DOCUMENT_EVENTS.get(name))
+            said, held = texts(attributes, names, pseudonym, table.DOCUMENT_EVENTS.get(name))
             events.append((text(name) or "", time, said))
             hidden += held
     for trace, at, attributes in span.links[:MANY]:
-        said, held = texts(attributes)
+        said, held = texts(attributes, names, pseudonym)
         links.append((trace, at, said))
         hidden += held
     if chunks:

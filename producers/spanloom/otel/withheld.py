@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from functools import lru_cache
 
-from spanloom.buffer import Texts
-from spanloom.fields import LONG, MANY, text
 from spanloom.otel.dialects import FIELDS
 from spanloom.otel.received import Attributes
 from spanloom.otel.values import plain
@@ -97,13 +95,3 @@ def hashes(said: Attributes, pseudonym: Callable[[str], str]) -> dict[str, objec
         if whole is not None:
             found[field] = pseudonym(str(plain(whole)))
     return found
-
-
-def texts(attributes: Attributes, only: tuple[tuple[str, ...], ...] | None = None) -> tuple[Texts, int]:
-    """Return attributes of an event or link as texts, at most MANY, and how many are held back: all but `only`."""
-    kept = None if only is None else frozenset(name for names in only for name in names)
-    shown = [
-        (name, value) for name, value in attributes.items() if (not is_content(name) if kept is None else name in kept)
-    ]
-    pairs = ((text(name), text(plain(value), LONG)) for name, value in shown[:MANY])
-    return tuple((a, b) for a, b in pairs if a is not None and b is not None), len(attributes) - len(shown)

@@ -57,6 +57,10 @@ class Contents(NamedTuple):
     """Rows of offsets that the topic does not have."""
     mispriced: tuple[tuple[str, str, int, int], ...] = ()
     """Price versions of panes, those of their spans, which are others; panes, and how many of them at another cost."""
+    twice: int = 0
+    """Spans with usage of calls that another span, of another instrumentation, has counted."""
+    twice_of: tuple[str, ...] = ()
+    """Trace ids and ids of answers of some of these, a line each."""
 
     @property
     def wrong(self) -> int:

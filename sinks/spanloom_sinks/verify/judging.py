@@ -44,6 +44,7 @@ def judge(facts: Facts) -> list[Finding]:
         _traces(_sum(Traces, facts.traces), facts.told, facts.range),
         _windows("trace_hours", "hours", "traces_1h", _sum(Compared, facts.compared.get("trace_hours", ()))),
         prices.finding(contents),
+        _usage(contents),
         _overflow(contents, facts.range.log),
         _topics(facts.range),
     ]
@@ -305,6 +306,16 @@ def _overflow(contents: Contents, log: Log | None) -> Finding:
             f"{', '.join(f'{bound} {spans:,}' for bound, spans in sorted(moved.items()))}"
         )
     return Finding("bounds", State.NOTE, text, {"other": contents.other, "overflow": moved})
+
+
+def _usage(contents: Contents) -> Finding:
+    if not contents.twice:
+        return Finding("usage", State.EXACT, "no call counts twice", {"usage_twice": 0})
+    text = (
+        f"{contents.twice:,} spans report tokens of calls that another instrumentation's span has counted: "
+        "they reached two gateways, or two processes"
+    )
+    return Finding("usage", State.NOTE, text, {"usage_twice": contents.twice}, contents.twice_of[:3])
 
 
 def _topics(over: Range) -> Finding:

@@ -145,7 +145,9 @@ class Tables:
         )
         beyond = self._row(statements.BEYOND, **at, **window._asdict()).get("rows") or 0 if self._topics else 0
         mispriced = tuple(tuple(row.values()) for row in self._rows(comparisons.PRICED, **at, **window._asdict()))
-        return Contents(**total, other=other, prices=prices, beyond=beyond, mispriced=mispriced)
+        twice = self._row(statements.TWICE, **window._asdict())
+        found = Contents(**total, other=other, prices=prices, beyond=beyond, mispriced=mispriced)
+        return found._replace(twice=twice["more"] or 0, twice_of=tuple(twice["examples"]))
 
     def told(self, since: int, until: int) -> Told:
         """Summaries of traces that began in the range (epoch s)."""

@@ -146,6 +146,21 @@ WHERE {window("toStartOfMinute(s.end)")} AND s.topic_id = {{topic_id:String}}
   AND s.offset >= {bound("s.partition", "s.topic_id", "ends")}
       AND s.log_time < fromUnixTimestamp64Milli({{asked:Int64}})
 """
+# Calls that several instrumentations traced and that count more than once: their spans met in no one process.
+TWICE = f"""
+SELECT
+    count() AS calls, sum(found.spans - 1) AS more,
+    groupArray(3)(concat('trace ', found.trace_id, ', answer ', found.response)) AS examples
+FROM (
+    SELECT s.trace_id AS trace_id, s.attributes['gen_ai.response.id'] AS response, uniqExact(s.span_id) AS spans
+    FROM spans AS s FINAL
+    PREWHERE s.kind IN ('llm', 'embedding', 'rerank')
+    WHERE {window("toStartOfMinute(s.end)")}
+      AND (s.input_tokens IS NOT NULL OR s.output_tokens IS NOT NULL) AND response != ''
+    GROUP BY trace_id, response
+    HAVING spans > 1 AND uniqExact(s.attributes['otel.scope.name']) > 1
+) AS found
+"""
 OTHERS = f"SELECT sum(p.spans) AS spans FROM panes AS p FINAL WHERE {window('p.start')} AND late_offset < 0 AND {OTHER}"
 
 

@@ -109,7 +109,7 @@ def run(settings: ViewerSettings, monkeypatch: pytest.MonkeyPatch, *arguments: s
 
 def again(row: dict[str, Any]) -> dict[str, Any]:
     """What the OTLP door makes of an exported span."""
-    request = door.decode(json.dumps(otlp.request([row])).encode(), door.JSON)
+    request = door.decode(json.dumps(otlp.request([row])).encode(), door.JSON).request
     ((about, received),) = door.read(request, {}).spans
     return decoded(wire.span(translate(received, about, Calls(), lambda said: said)))
 
@@ -258,7 +258,7 @@ def test_a_real_jaeger_shows_every_span_as_it_is_stored(
 
 def carried(said: dict[str, Any]) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """What a request carries of each span, and of its service; Jaeger's own remarks are left out."""
-    request = door.decode(json.dumps(said).encode(), door.JSON)
+    request = door.decode(json.dumps(said).encode(), door.JSON).request
     for group in request.resource_spans:
         resource = door.attributes(group.resource.attributes)
         for span in (span for scoped in group.scope_spans for span in scoped.spans):

@@ -129,7 +129,7 @@ def test_many_large_requests_and_bombs_at_once_are_held_in_bounded_memory(
     large, bomb = 6 << 20, gzip.compress(bytes(1 << 28), 1)
     gateway = Gateway(kafka, tmp_path, buffer_bytes=16 << 20, gateway_request_bytes=large + 1000)
     gateway.wait_open()
-    whole = request(span(attributes=[{"key": "a", "value": {"string_value": "x" * large}}])).SerializeToString()
+    whole = request(span(attributes=[{"key": "app.a", "value": {"string_value": "x" * large}}])).SerializeToString()
     before = gateway.peak_bytes
     away = (503, grpc.StatusCode.UNAVAILABLE)
 

@@ -114,7 +114,7 @@ def test_one_bad_span_in_json_is_a_partial_success(gateway: Any) -> None:
 
 def test_a_span_too_large_for_a_batch_is_rejected_and_not_asked_for_again(gateway: Any) -> None:
     made = gateway(gateway_request_bytes=10_000_000)
-    many = [{"key": f"k{n}", "value": {"string_value": "v" * 4000}} for n in range(100)]
+    many = [{"key": f"app.k{n}", "value": {"string_value": "v" * 4000}} for n in range(100)]
     answer = made.post(request(span(attributes=many), span()).SerializeToString())
     assert ExportTraceServiceResponse.FromString(answer.content).partial_success.rejected_spans == 1
     assert len(made.stored) == 1
@@ -175,7 +175,7 @@ def test_a_word_of_kafka_that_does_not_come_in_time_is_no_success(gateway: Any) 
 def test_a_full_buffer_refuses(gateway: Any) -> None:
     made, taken = gateway(buffer_bytes=65536, gateway_wait_seconds=0.05), Event()
     made.broker.poll = lambda _: taken.wait(10)
-    body = request(span(attributes=[{"key": f"k{n}", "value": {"string_value": "v" * 4000}} for n in range(4)]))
+    body = request(span(attributes=[{"key": f"app.k{n}", "value": {"string_value": "v" * 4000}} for n in range(4)]))
     answers = [made.post(body.SerializeToString()) for _ in range(3)]
     taken.set()
     del made.broker.poll

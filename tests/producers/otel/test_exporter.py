@@ -13,8 +13,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.span import TraceFlags
 from spanloom import process
-from spanloom.buffer import Buffer, ended
+from spanloom.buffer import ended
 from spanloom.otel import SpanloomSpanExporter, SpanloomSpanProcessor
+from spanloom.otel.exporter import received
+from spanloom.otel.shedding import shortened
 from spanloom.testing import Recorded, recording
 
 from tests.producers.topic import balanced, epochs
@@ -224,14 +226,34 @@ for name, processor in (("a", SpanloomSpanProcessor()), ("b", BatchSpanProcessor
     assert life[0]["service"] == "doors"
 
 
-def test_the_buffer_takes_what_is_translated_later() -> None:
-    buffer = Buffer(65536)
-    with recording() as recorded:
-        spanloom.span("x").end()
-        entry = process.life().buffer.take()
-        assert entry is not None
-        buffer.put(lambda: ended(entry), 100)
-        late = buffer.take()
-        assert late is not None
-        assert ended(late) is entry
-        assert recorded.spans == []
+def test_what_waits_loses_long_texts_first_then_events_and_nothing_that_is_counted() -> None:
+    texts = {"gen_ai.input.messages": "secret" * 500, "llm.output_messages.0.message.content": "secret" * 100}
+    with recording(buffer_bytes=64 * 1024) as recorded:
+        tracer = provider(SpanloomSpanProcessor()).get_tracer("x")
+        for _ in range(60):
+            call = tracer.start_span("chat", attributes={**CHAT, **texts, "app.plan": "gold"})
+            call.add_event("retry", {"n": 1})
+            call.record_exception(KeyError("secret"))
+            call.set_status(Status(StatusCode.ERROR))
+            call.end()
+        shed = process.life().buffer.shed
+        lightened, without_events = shed.payloads.read(), shed.events.read()
+        refused = process.dropped()["queue_full"]
+        spans = recorded.spans
+    said = [{one["key"]: one["value"] for one in span["attributes"]} for span in spans]
+    parts = [one.get("spanloom.shed") for one in said]
+    assert len(spans) + refused == 60
+    assert parts == sorted(parts, key=lambda part: (part is not None, part == "input,output,events"))
+    assert {*parts} == {None, "input,output", "input,output,events"}
+    assert (lightened, without_events) == (len(parts) - parts.count(None), parts.count("input,output,events"))
+    for part, span, one in zip(parts, spans, said, strict=True):
+        assert (span["llm"]["input_tokens"], span["error_type"], one["app.plan"]) == (7, "KeyError", "gold")
+        assert [event["name"] for event in span["events"]] == [
+            *(["retry"] * ("events" not in (part or ""))),
+            "exception",
+        ]
+
+
+def test_a_span_with_nothing_to_lose_is_the_same_one_under_pressure() -> None:
+    span = received(provider().get_tracer("x").start_span("x", attributes=CHAT))  # type: ignore[arg-type]
+    assert shortened(span, events=True) == (span, (), 0)

@@ -369,6 +369,19 @@ def test_keys_texts_and_people_stay_here_whoever_recorded_them(name: str) -> Non
     assert kept(span)["spanloom.withheld"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"gen_ai.response.id": "r-1"}, "r-1"),
+        ({"ai.response.id": "r-1"}, "r-1"),
+        ({"output.value": '{"id": "r-1", "choices": []}'}, "r-1"),
+        ({"output.value": '{"id": "whatever people wrote", "choices": []}'}, None),
+    ],
+)
+def test_the_id_of_an_answer_has_one_name_wherever_it_was_found(said: dict[str, Any], shown: str | None) -> None:
+    assert kept(ours({"gen_ai.operation.name": "chat", **said})).get("gen_ai.response.id") == shown
+
+
 def test_an_error_type_without_an_error_is_an_attribute() -> None:
     span = ours({"error.type": "500"}, status="ok")
     assert (span["error_type"], kept(span)["error.type"]) == (None, "500")

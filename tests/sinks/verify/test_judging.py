@@ -60,6 +60,12 @@ def test_dead_letters_and_overflow_are_counted_by_reason():
     assert "pane_keys 12, trace_spans 3" in text
 
 
+def test_calls_that_count_twice_are_told_with_their_answers():
+    assert said("usage") == (State.EXACT, "no call counts twice")
+    state, text = said("usage", contents=[Contents(twice=2, twice_of=("trace ab, answer r-1",)), Contents(twice=1)])
+    assert (state, text.startswith("3 spans report tokens of calls that another")) == (State.NOTE, True)
+
+
 def test_panes_past_the_cap_are_compared_in_total():
     assert "2 had more keys than the cap" in said("panes", compared={"panes": [Compared(5, 9, 9, overflowed=2)]})[1]
 

@@ -1,10 +1,11 @@
 """Who was paged, against a backtest: the rules folded once, without a crash, over all of llm.panes."""
 
 from confluent_kafka import Consumer, TopicPartition
+from spanloom_processors.alerting import readable
+from spanloom_processors.compacted import Record
 from spanloom_processors.core.alerts.engine import Engine
 from spanloom_processors.core.alerts.rules import parse
-from spanloom_schemas import codec
-from spanloom_schemas.frames.splice import decode
+from spanloom_schemas.frames.bounded import decode
 from spanloom_stack.demo.pager import Pager
 
 from tests.faults.stage import RULES
@@ -43,7 +44,8 @@ def _due(bootstrap: str) -> dict[Identity, str]:
 
 
 def _recorded(bootstrap: str) -> dict[Identity, str]:
-    records = [codec.decode(value)[2] for _, _, value in _read(bootstrap, "llm.alerts") if value]
+    found = (Record(offset, value) for offset, _, value in _read(bootstrap, "llm.alerts") if value)
+    records = list(readable("alert", found))
     return {(record["rule"], record["identity"]): str(record) for record in records}
 
 

@@ -111,13 +111,18 @@ async def _check_topics(settings: ProcessorSettings) -> None:
     """Say in one line what is missing, before Faust says it in many."""
     try:
         await asyncio.to_thread(connect, settings)
-        await asyncio.to_thread(describe_topics, settings.librdkafka(), TOPICS)
+        facts = await asyncio.to_thread(describe_topics, settings.librdkafka(), TOPICS)
     except (ClusterError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
     except KafkaException as error:
         reason = error.args[0].str()
         hint = "were the topics made by `spanloom topics create`?"
         raise click.ClickException(f"{settings.kafka_bootstrap}: {reason}; {hint}") from None
+    spans, traces = facts[SPANS].partitions, facts[TRACES].partitions
+    if traces < spans:  # a trace is told in the partition that its spans are in
+        raise click.ClickException(
+            f"{settings.kafka_bootstrap}: {SPANS} has {spans} partitions and {TRACES} {traces}: give it {spans} too"
+        )
 
 
 def _listen(settings: ProcessorSettings, metrics: Metrics) -> Any:

@@ -64,6 +64,7 @@ FAULTS = (
     Fault("19", "few-descriptors", resources.few_descriptors),
     Fault("20", "little-memory", resources.little_memory),
     Fault("23-34", "bad-input", inputs.bad_input),
+    Fault("23-34", "bad-topics", inputs.bad_of_every_topic),
     Fault("29-30", "bombs", inputs.bombs),
     Fault("33", "empty-flood", inputs.empty_flood),
     Fault("35", "replayed", inputs.replayed),

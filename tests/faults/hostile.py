@@ -7,7 +7,7 @@ import itertools
 import random
 from typing import Any
 
-from spanloom_schemas import codec
+from spanloom_schemas import codec, topics
 from spanloom_schemas.frames.layout import varint
 
 SERVICE = "stranger"
@@ -60,6 +60,45 @@ def _is_read(value: bytes) -> bool:
         return codec.decode(value)[0] == "span_batch"
     except codec.CodecError:
         return False
+
+
+DERIVED = ("llm.panes", "llm.traces", "llm.samples", "llm.alerts")
+"""The topics beside llm.spans that processors and sink both read."""
+
+
+def bad_of(topic: str, rnd: random.Random) -> list[bytes]:
+    """Values of a topic that processors write, of which no reader may make anything: no Avro, or out of all bounds."""
+    schema = topics.load()[topic].schema
+    datum = next(each for each in topics.examples(topic) if schema == "alert" or each[ITEMS[topic]])
+    good, found = codec.encode(schema, datum), [rnd.randbytes(100), codec.prefix("hour"), codec.prefix(schema)]
+    found += [good[: len(good) // 2], good + b"\0", codec.encode("hour", topics.examples("llm.hours")[0])]
+    if schema == "alert":
+        absurd: list[dict[str, Any]] = [{"window_end": 2**62}, {"since": -1}, {"value": float("nan")}]
+        return found + [codec.encode(schema, datum | each) for each in [*absurd, {"rule": "r" * 100_000}]]
+    for header in HEADERS[topic]:
+        found.append(codec.encode(schema, datum | header))
+    for item in BROKEN[topic]:
+        found.append(codec.encode(schema, datum | {ITEMS[topic]: [datum[ITEMS[topic]][0] | item]}))
+    return found
+
+
+ITEMS = {"llm.panes": "panes", "llm.traces": "traces", "llm.samples": "samples"}
+HEADERS: dict[str, list[dict[str, Any]]] = {
+    "llm.panes": [
+        *({"partitions": 2**31 - 1}, {"progress": 2**62}, {"partition": -(2**31)}, {"topic_id": "x judged=9"}),
+        *({"revision": 2**31 - 1}, {"next_offset": -1}),
+    ],
+    "llm.traces": [{"partition": 2**31 - 1}, {"partition": -1}, {"topic_id": "i" * 100_000}],
+    "llm.samples": [{"start": -(2**63)}, {"start": 2**63 - 1}, {"host": "h" * 100_000}],
+}
+BROKEN: dict[str, list[dict[str, Any]]] = {
+    "llm.panes": [
+        *({"start": 2**62}, {"start": None}, {"spans": 1, "errors": 2}, {"ttft_sketch": [None]}),
+        *({"duration_sketch": [{"index": 2**31 - 1, "count": 1}]}, {"tenant": "t" * 100_000}),
+    ],
+    "llm.traces": [{"trace_id": None, "cost": 2**62}, {"spans": -1}, {"stages": [None]}, {"name": "n" * 100_000}],
+    "llm.samples": [{"count": -1}, {"count": 2**62}, {"quantity": "q" * 100_000}],
+}
 
 
 def odd(now_ns: int) -> list[bytes]:

@@ -35,6 +35,10 @@ def test_every_kind_of_bad_message_and_a_flood_of_poison(stage, rnd):
     inputs.bad_input(stage, rnd)
 
 
+def test_poison_on_every_topic_that_the_processors_write(stage, rnd):
+    inputs.bad_of_every_topic(stage, rnd)
+
+
 def test_batches_that_unfold_to_hundreds_of_megabytes_and_messages_too_large(stage, rnd):
     inputs.bombs(stage, rnd, count=2)
 

@@ -63,4 +63,11 @@ def line(bare: str, admin: AdminClient) -> str:
     new = [NewTopic(topic.name, topic.partitions, 1, config=topic.config()) for topic in topics.load().values()]
     for future in admin.create_topics(new).values():
         future.result(20)
+    told = {topic.name: topic.partitions for topic in topics.load().values()}
+    while _partitions(admin).items() & told.items() != told.items():  # the broker's metadata come a moment later
+        time.sleep(0.05)
     return bare
+
+
+def _partitions(admin: AdminClient) -> dict[str, int]:
+    return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=20).topics.items()}

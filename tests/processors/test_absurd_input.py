@@ -5,9 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faust.types import TP
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from spanloom_processors import dead_letters, emit
 from spanloom_processors.alerting import Alerting
+from spanloom_processors.assignment import Assigned
 from spanloom_processors.compacted import Record
 from spanloom_processors.consumer import Poll
 from spanloom_processors.core.alerts.records import SafePoint
@@ -16,7 +19,9 @@ from spanloom_processors.delivery import alertmanager, pagerduty, webhook
 from spanloom_processors.delivery.post import encode
 from spanloom_processors.delivery.route import Route
 from spanloom_processors.notifying import ALERTS_TP, Notifying
+from spanloom_processors.spans import Spans
 from spanloom_schemas import codec, topics
+from spanloom_schemas.prices.book import Book
 
 from tests.absurd import NOW_MS, messages
 
@@ -31,7 +36,8 @@ def examples(topic: str) -> list[bytes]:
     return [codec.encode(topics.load()[topic].schema, datum) for datum in topics.examples(topic)]
 
 
-PANES, TRACES, SAMPLES = (examples(f"llm.{name}") for name in ("panes", "traces", "samples"))
+SPANS, PANES, TRACES, SAMPLES = (examples(f"llm.{name}") for name in ("spans", "panes", "traces", "samples"))
+BOOK = Book.load()
 TICK = emit.tick(NOW_MS).value
 
 
@@ -59,6 +65,21 @@ def go_on(alerting: Alerting) -> None:
     for said in (point, alerting.samples_point(), alerting.traces_point(0, 7)):
         assert said is not None
         assert len(said.metadata.encode()) < METADATA_BYTES
+
+
+@settings(max_examples=25)
+@given(values=st.lists(messages("llm.spans"), min_size=1, max_size=3))
+def test_any_message_of_spans_is_folded_or_a_dead_letter(values: list[bytes]) -> None:
+    spans, tp = Spans(BOOK), TP("llm.spans", 0)
+    spans.assign(tp, Assigned("id", 1, None, 0, 100))
+    for offset, value in enumerate([*values, SPANS[0]]):
+        poll = Poll(tp, [SimpleNamespace(offset=offset, timestamp=NOW_MS + offset, value=value, key=None)], offset + 1)
+        for decoded, derived in dead_letters.read("span_batch", poll.unfolded, spans.derive)[0]:
+            spans.fold(poll, [derived])
+            spans.hear(tp, decoded.headers)
+    (report,) = spans.report(lambda tp, offset: NOW_MS * 2, NOW_MS * 1_000_000)
+    assert report.point is not None
+    assert len(report.point.metadata.encode()) < METADATA_BYTES
 
 
 @settings(max_examples=25)

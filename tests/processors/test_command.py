@@ -1,13 +1,16 @@
 """What a person sees who starts a worker wrongly: one line that says what to do."""
 
 import socket
+import time
 
 import pytest
 from click.testing import CliRunner
+from confluent_kafka.admin import NewPartitions
 from spanloom_processors.commands import _route as route
 from spanloom_processors.commands import processor
 from spanloom_processors.delivery.pagerduty import URL, PagerDuty
 from spanloom_processors.settings import ProcessorSettings
+from spanloom_schemas import topics
 from spanloom_schemas.settings import Secret
 
 
@@ -52,6 +55,17 @@ def test_missing_topics_are_named_in_one_line(bare):
     code, output = run(SPANLOOM_KAFKA_BOOTSTRAP=bare)
     assert code == 1
     assert "spanloom topics create" in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_fewer_partitions_of_traces_than_of_spans_are_named_in_one_line(line, admin):
+    spans = topics.load()["llm.spans"].partitions
+    admin.create_partitions([NewPartitions("llm.spans", spans + 2)])["llm.spans"].result(20)
+    while len(admin.list_topics("llm.spans", timeout=20).topics["llm.spans"].partitions) == spans:
+        time.sleep(0.1)
+    code, output = run(SPANLOOM_KAFKA_BOOTSTRAP=line)
+    assert code == 1
+    assert f"llm.spans has {spans + 2} partitions and llm.traces {spans}: give it {spans + 2} too" in output
     assert len(output.strip().splitlines()) == 1
 
 

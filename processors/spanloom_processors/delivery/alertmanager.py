@@ -25,11 +25,11 @@ BATCH = 256
 class Alertmanager:
     """One Alertmanager; every replica of a cluster is a target of its own. `setting`: where its address came from."""
 
+    name = "alertmanager"
     resends = True
     reopens = True
 
     def __init__(self, url: str, setting: str = "SPANLOOM_ALERTMANAGER_URL") -> None:
-        self.name = "alertmanager"
         self.setting = setting
         self._url = url.rstrip("/") + "/api/v2/alerts"
         parts = urlsplit(url)

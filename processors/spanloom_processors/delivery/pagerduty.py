@@ -18,6 +18,7 @@ EVENT = 512 * 1024
 class PagerDuty:
     """A service of PagerDuty, named by its routing key (integration key, 32 characters)."""
 
+    name = "pagerduty"
     resends = False
     reopens = True
     setting = "SPANLOOM_PAGERDUTY_ROUTING_KEY, SPANLOOM_PAGERDUTY_URL"
@@ -25,7 +26,6 @@ class PagerDuty:
     def __init__(self, routing_key: str, url: str = URL) -> None:
         if len(routing_key) != 32:
             raise ValueError("SPANLOOM_PAGERDUTY_ROUTING_KEY is not a routing key: it has 32 characters")
-        self.name = "pagerduty"
         self._key = routing_key
         self._url = url
 

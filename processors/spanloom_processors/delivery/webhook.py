@@ -15,12 +15,12 @@ NEVER = "0001-01-01T00:00:00Z"
 class Webhook:
     """A URL that takes alerts. What it answers is never logged: it may repeat the URL, which is a secret."""
 
+    name = "webhook"
     resends = False
     reopens = False  # every message is news to it
     setting = "SPANLOOM_WEBHOOK_URL"
 
     def __init__(self, url: str) -> None:
-        self.name = "webhook"
         self._url = url
 
     async def send(self, session: aiohttp.ClientSession, alerts: Sequence[Alert], now_ms: int) -> list[Refusal]:

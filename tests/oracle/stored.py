@@ -84,7 +84,13 @@ def spans(found: Rows, truth: Truth) -> Iterator[str]:
         yield f"{len(found) - len(rows)} spans stand in more than one row"
     yield from _keys("span", rows, truth.spans, lambda key: f"{key[0]}/{key[1]}")
     for key in rows.keys() & truth.spans.keys():
-        yield from _facts(f"span {key[0]}/{key[1]}", _SPAN, rows[key][4:], _span(truth.spans[key]))
+        yield from span_differences(truth.spans[key], rows[key][4:])
+
+
+def span_differences(span: Span, row: Sequence[Any], since: str = "topic_id") -> Iterator[str]:
+    """Differences of a row of `spans`, read by SPANS, from `topic_id` on; of its columns those from `since` on."""
+    first = _SPAN.index(since)
+    yield from _facts(f"span {span.trace_id}/{span.span_id}", _SPAN[first:], row[first:], _span(span)[first:])
 
 
 def traces(found: Rows, truth: Truth) -> Iterator[str]:

@@ -171,8 +171,15 @@ def doubled(world: World) -> Iterator[str]:
 
 def untrue(world: World, truth: Truth) -> Iterator[str]:
     """Where messages were lost with their log: the tables hold the truth of a prefix, whole where none was lost."""
-    yield from (f"span {row[:2]} was never made" for row in span_rows(world) if tuple(row[:4]) not in truth.spans)
+    for row in span_rows(world):
+        span = truth.spans.get(tuple(row[:4]))  # type: ignore[call-overload]
+        if span is None:
+            yield f"span {row[:2]} was never made"
+        else:  # which of its copies stands, and whether that was late, depends on what was lost
+            yield from stored.span_differences(span, row[4:], since="parent_id")
     yield from _unstored(world)
+    yield from _kept_traces(world, truth)
+    yield from _stale(world)
     due: dict[PaneKey, Pane] = {key: pane for key, pane in truth.panes.items() if _kept(world, key, pane)}
     for topic_id, partition, start, late_offset, *rest in pane_rows(world):
         place, count = PaneKey(topic_id, partition, start, Key(*rest[:10])), rest[10]
@@ -187,6 +194,31 @@ def untrue(world: World, truth: Truth) -> Iterator[str]:
             yield from stored.pane_differences(f"{place} after {count} spans", rest[10:], pane.prefix(count))
         due.pop(place, None)
     yield from (f"{place} is missing, of which nothing was lost" for place in due)
+
+
+def _kept_traces(world: World, truth: Truth) -> Iterator[str]:
+    """Differences of traces of which nothing was lost, whether a processor had read them before or not."""
+    starts = {(world.log.topic_id(SPANS), n): world.log.start(SPANS, n) for n in range(world.log.partitions(SPANS))}
+    kept = {
+        name: trace
+        for name, trace in truth.traces.items()
+        if all(place in starts and offset >= starts[place] for place, offset in trace.first.items())
+    }
+    yield from stored.traces([row for row in trace_rows(world) if row[0] in kept], replace(truth, traces=kept))
+
+
+def _stale(world: World) -> Iterator[str]:
+    """Minutes that are summed up to something else than their panes and late spans are, and hours than their traces."""
+    for start, held in world.database.rolled_up["panes_1m"].items():
+        _, due = world.database._minute(start)
+        for key in held.keys() | due.keys():
+            mine, theirs = (
+                {name: count for name, count in sums.get(key, Counter()).items() if count and name != "revision"}
+                for sums in (held, due)
+            )
+            if mine != theirs:
+                yield f"panes_1m: {start} of {key} is {mine}, should be {theirs}"
+    yield from trace_hours(world)
 
 
 def _unstored(world: World) -> Iterator[str]:

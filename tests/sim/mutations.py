@@ -100,6 +100,30 @@ def _wall_clock(patch: Patch) -> None:
     patch(partition.Partition, "idle", idle)
 
 
+def _never_idle(patch: Patch) -> None:
+    patch(partition.Partition, "idle", lambda self, now_ms: None)
+
+
+def _idle_closes(patch: Patch) -> None:
+    def idle(self: partition.Partition, now_ms: int) -> None:
+        self._absorb()
+        self._progress = self._silent_until = max(self._progress, now_ms)
+
+    patch(partition.Partition, "idle", idle)
+
+
+def _labels_of_a_fold(patch: Patch) -> None:
+    """The cap of labels is taken per emission, so it depends on where the log was cut."""
+    honest = panes.Panes.emit
+
+    def emit_(self: panes.Panes, closed_until: int) -> pl.DataFrame:
+        found = honest(self, closed_until)
+        self._labels.clear()
+        return found
+
+    patch(panes.Panes, "emit", emit_)
+
+
 def _copies_in_panes(patch: Patch) -> None:
     honest = panes.Panes._first_copies
 
@@ -280,6 +304,8 @@ MUTATIONS = {
     "1: a commit of another topic of that name counts": Mutation(_any_topic, _about("recreate"), 4),
     "1: retention does not move the frontier": Mutation(_no_jump, _about("trim"), 1),
     "2: the wall clock closes panes": Mutation(_wall_clock, _about("skew", "quiet"), 2),
+    "2: an empty fetch closes panes for good": Mutation(_idle_closes, _about("quiet", "late"), 7),
+    "2: an idle partition says nothing": Mutation(_never_idle, _about("quiet"), 2),
     "3: panes count copies": Mutation(_copies_in_panes, _about("resend"), 1),
     "3: traces count copies": Mutation(_copies_in_traces, _about("resend"), 2),
     "4: a late span goes to its pane": Mutation(_late_in_panes, _about("late"), 0),
@@ -291,6 +317,7 @@ MUTATIONS = {
     "5: a number of new prices is used before it is committed": Mutation(_unannounced, _about("reprice", "kill"), 49),
     "5: panes do not say by which book they are priced": Mutation(_unsaid, _about("reprice"), 0),
     "6: a cap is decided from memory": Mutation(_cap_from_memory, _about("kill", "keys"), 0),
+    "6: a cap of labels begins anew with an emission": Mutation(_labels_of_a_fold, _about("keys"), 30),
     "a trace with two keys stays two": Mutation(_one_row_a_segment, _about("late"), 0),
     "a trace's segments are looked for by the newest of all traces": Mutation(
         _newest_of_all, told=by_hand.a_trace_sent_twice_in_a_backlog_behind_another_partition

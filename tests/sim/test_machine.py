@@ -96,4 +96,4 @@ class Line(RuleBasedStateMachine):
 
 
 TestLine = Line.TestCase
-TestLine.settings = settings(max_examples=8, stateful_step_count=25, derandomize=True)
+TestLine.settings = settings(max_examples=16, stateful_step_count=25, derandomize=True)

@@ -42,6 +42,7 @@ def test_after_a_story_told_by_hand_the_tables_hold_the_truth(tell: Callable[[],
     assert not run.broken(tell())
 
 
+@pytest.mark.timeout(60)  # what a broken commit may take to be found
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_with_a_law_left_out_some_story_breaks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTATIONS[name].apply(monkeypatch.setattr)

@@ -24,6 +24,7 @@ from spanloom_processors.delivery.streak import Streak
 from spanloom_processors.delivery.webhook import Webhook
 
 log = logging.getLogger(__name__)
+OUTCOMES = ("taken", "retried", "refused", "dropped")
 OWED = 10_000
 """Transitions kept for a target that does not answer; then the oldest is dropped, counted and logged."""
 
@@ -54,8 +55,9 @@ class Route:
         self, targets: Sequence[Target], clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         first_wait_s: float = 0.2, longest_wait_s: float = 10.0,
     ) -> None:  # fmt: skip
-        self.counts: Counter[tuple[str, str]] = Counter()
-        """By target and outcome (taken, retried, refused, dropped): so many so far."""
+        # A series of Prometheus must begin at 0, or its first increase, a page that was refused, is seen by nobody.
+        self.counts = Counter({(target.name, outcome): 0 for target in targets for outcome in OUTCOMES})
+        """By target and outcome: so many so far."""
         self._clock = clock
         self._waits = first_wait_s, longest_wait_s
         self._standing: dict[bytes, Alert] = {}  # what is true of each group, delivered or not

@@ -86,7 +86,7 @@ def test_a_target_that_is_too_slow_is_asked_again(tools: Any, monkeypatch: pytes
             async with tools.running(route):
                 route.deliver(tools.alert(), 0)
                 await tools.until(lambda: route.safe_offset() == 1)
-        assert route.counts == {("alertmanager", "retried"): 2, ("alertmanager", "taken"): 1}
+        assert +route.counts == {("alertmanager", "retried"): 2, ("alertmanager", "taken"): 1}
 
     asyncio.run(story())
 

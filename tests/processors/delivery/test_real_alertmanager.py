@@ -52,7 +52,7 @@ def test_a_page_leaves_it_with_value_threshold_and_traces_and_resolves(tools: An
         }
         assert (page["annotations"]["value"], page["annotations"]["threshold"]) == ("2.5 s", "1.2 s")
         assert page["annotations"]["trace_ids"] == fired["trace_ids"][0]
-        assert route.counts == {("alertmanager", "taken"): 2}
+        assert +route.counts == {("alertmanager", "taken"): 2}
 
     asyncio.run(story())
 

@@ -71,7 +71,7 @@ def test_429_5xx_redirects_and_a_lost_connection_are_tried_again_until_it_is_tak
                 route.deliver(tools.alert(), 7)
                 await tools.until(lambda: route.safe_offset() == 8)
         assert (double.requests, len(double.incidents)) == (5, 1)
-        assert route.counts == {("pagerduty", "retried"): 4, ("pagerduty", "taken"): 1}
+        assert +route.counts == {("pagerduty", "retried"): 4, ("pagerduty", "taken"): 1}
 
     asyncio.run(story())
 

@@ -50,7 +50,7 @@ def test_a_target_that_takes_nothing_is_said_once_with_what_to_do_and_once_when_
             async with tools.running(route):
                 route.deliver(tools.alert(), 0)
                 await tools.until(lambda: route.safe_offset() == 1)
-        assert route.counts == {("pagerduty", "retried"): 7, ("pagerduty", "taken"): 1}
+        assert +route.counts == {("pagerduty", "retried"): 7, ("pagerduty", "taken"): 1}
 
     asyncio.run(story())
     (level, failing), over = _lines(caplog)
@@ -146,7 +146,7 @@ def test_what_alertmanager_refuses_keeps_no_other_alert_from_being_told(
                 await tools.until(lambda: route.safe_offset() == len(services) + 1)
                 told = manager.requests
                 await tools.until(lambda: manager.requests > told + 40)  # it is told everything again, the bad one too
-        assert route.counts == {("alertmanager", "taken"): len(services), ("alertmanager", "refused"): 1}
+        assert +route.counts == {("alertmanager", "taken"): len(services), ("alertmanager", "refused"): 1}
 
     asyncio.run(story())
     assert manager.heard == set(services)
@@ -213,3 +213,8 @@ def test_the_password_of_an_alertmanager_is_in_no_log(
     assert f"alertmanager answered {status}" in told
     assert "hunter2" not in told
     assert "b3BzOmh1" not in told
+
+
+def test_every_outcome_is_counted_from_0_so_that_the_first_refusal_is_an_increase() -> None:
+    counts = default_route("http://a").counts
+    assert counts == {("alertmanager", outcome): 0 for outcome in ("taken", "retried", "refused", "dropped")}

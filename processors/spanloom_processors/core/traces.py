@@ -102,7 +102,7 @@ class Traces:
         arrivals = spans.select("trace_id", "offset", "before", "clock", _ROOT).with_row_index("ordinal", self._ordinal)
         arrivals = arrivals.with_columns(_TRACE)
         self._ordinal += spans.height
-        paused = arrivals.sort("trace", "ordinal").with_columns(_PAUSE, _AFTER_ROOT)
+        paused = arrivals.sort("trace", maintain_order=True).with_columns(_PAUSE, _AFTER_ROOT)
         by_trace = paused.group_by("trace", maintain_order=True).agg(**_ARRIVALS)
         numbers = [self._whole(*arrived) for arrived in by_trace.iter_rows()]
         by_trace = by_trace.select("trace", pl.Series("segment", numbers, dtype=pl.Int64))

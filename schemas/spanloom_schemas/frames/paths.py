@@ -51,7 +51,8 @@ def self_times(rows: pl.DataFrame) -> pl.Series:
     front = pl.col("parent").cast(pl.Int128) * 2**64
     reached = ((front + pl.col("end")).cum_max().shift(1) - front).clip(_FIRST_NS, None).cast(pl.Int64)
     fresh = lasted(pl.max_horizontal("start", reached), pl.col("end"))
-    covered = cut.sort("parent", "start").select("parent", fresh.alias("ns"))
+    # Siblings are in order of their starts already, and what is cut to one parent's window stays so.
+    covered = cut.sort("parent", maintain_order=True).select("parent", fresh.alias("ns"))
     covered = covered.group_by("parent").agg(pl.col("ns").sum())
     whole = rows.select(lasted(pl.col("start"), pl.col("end"))).to_series()
     return (whole - _spread(covered["parent"], covered["ns"], rows.height)).clip(0, None).alias("self")
@@ -97,7 +98,7 @@ def _windows(rows: pl.DataFrame, rounds: int) -> pl.DataFrame:
 
 def _taken(live: pl.DataFrame, height: int, rounds: int) -> pl.Series:
     """By row: the last child of each parent, and on, each time, the last that ended before the one taken began."""
-    by_end = live.select("parent", "row", "end").sort("end", "row")
+    by_end = live.select("parent", "row", "end").sort("end", maintain_order=True)
     before = (
         live.select("parent", "row", "start")
         .sort("start")

@@ -7,8 +7,9 @@ held exactly the items it claimed, to the byte. What does not splice is halved u
 fastavro then reads, or refuses. Headers are spliced in the same way.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from io import BytesIO
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -83,9 +84,8 @@ def decode(name: str, messages: Sequence[Message], registry: Registry | None = N
             found.dead.append(_dead(message, error))
     for _, run in groupby(parts, key=lambda part: (part.schema.version, part.blocks is None)):
         _read(list(run), found)
-    empty = pl.DataFrame(schema=_WHERE | {"position": pl.UInt32()} | item_columns(name))
     found.dead.sort(key=lambda dead: dead.offset)
-    return Decoded(pl.concat([empty, *found.frames]), _headers(name, found.parts), found.dead)
+    return Decoded(pl.concat([_no_items(name), *found.frames]), _headers(name, found.parts), found.dead)
 
 
 def encode(name: str, header: dict[str, Any], rows: pl.DataFrame, registry: Registry | None = None) -> bytes:
@@ -124,9 +124,20 @@ def encode_within(
     yield from encode_within(limit, name, header, rows[half:], registry)
 
 
-def item_columns(name: str) -> dict[str, pl.DataType]:
+@cache
+def item_columns(name: str) -> Mapping[str, pl.DataType]:
     """Columns of the items of batch schema `name`, newest version."""
     return shape.columns(layout.of(codec.newest(name)).item)
+
+
+@cache
+def _no_items(name: str) -> pl.DataFrame:
+    return pl.DataFrame(schema={**_WHERE, "position": pl.UInt32(), **item_columns(name)})
+
+
+@cache
+def _no_headers(name: str) -> pl.DataFrame:
+    return pl.DataFrame(schema=shape.columns(layout.of(codec.newest(name)).header))
 
 
 def _take_apart(name: str, message: Message, registry: Registry | None) -> _Part:
@@ -205,7 +216,7 @@ def _headers(name: str, parts: list[_Part]) -> pl.DataFrame:
     where = {"offset": [p.message[0] for p in parts], "log_time": [p.message[1] for p in parts]}
     counts = pl.DataFrame({**where, "count": [p.count for p in parts]}, schema=_WHERE | {"count": pl.UInt32()})
     newest = layout.of(codec.newest(name)).header
-    frames = [pl.DataFrame(schema=shape.columns(newest))]
+    frames = [_no_headers(name)]
     for _, run in groupby(parts, key=lambda part: part.schema.version):
         frames.append(_spliced_headers(list(run), newest))
     return pl.concat([counts, pl.concat(frames)], how="horizontal")

@@ -1,6 +1,6 @@
 """The summary of a trace: totals, stages, critical path, from its spans."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import polars as pl
@@ -28,7 +28,8 @@ _USED = (
 )
 
 
-def columns() -> dict[str, pl.DataType]:
+@cache
+def columns() -> Mapping[str, pl.DataType]:
     """Columns of a summary: those of the Trace schema."""
     return shape.columns(shape.items(codec.newest("trace_batch").source))
 
@@ -49,20 +50,21 @@ def summarise(spans: pl.DataFrame, keys: Sequence[str] = ("trace_id",)) -> pl.Da
     traces = spans.select(keys).unique(maintain_order=True).with_row_index("trace")
     rows = paths.tree(_rows(spans, keys, traces))
     rows = rows.with_columns(paths.self_times(rows))
-    found = pl.concat([traces, _totals(rows)], how="horizontal").lazy()
-    for part in (_models(rows), _stages(rows), _path(rows), _scores(rows)):
-        found = found.join(part.lazy(), on="trace", how="left", maintain_order="left")
+    some = [_at(traces["trace"], part) for part in (_models(rows), _scores(rows))]
+    found = pl.concat([traces, _totals(rows), _stages(rows), _path(rows), *some], how="horizontal")
     wanted = columns()
     others = [key for key in keys if key not in wanted]
-    return found.select(*others, *(pl.col(name).cast(kind) for name, kind in wanted.items())).collect()
+    return found.select(*others, *(pl.col(name).cast(kind) for name, kind in wanted.items()))
 
 
 def _rows(spans: pl.DataFrame, keys: Sequence[str], traces: pl.DataFrame) -> pl.DataFrame:
     """The spans with the number of their trace, each id once, by trace, start and span id."""
     numbers = spans.select(keys).join(traces, on=keys, how="left", nulls_equal=True, maintain_order="left")["trace"]
     rows = spans.select(numbers, *_USED)
-    if rows.select("trace", "span_id").is_duplicated().any():
-        rows = rows.sort("offset", "position").unique(["trace", "span_id"], keep="first", maintain_order=True)
+    copied = rows.select("trace", "span_id").is_duplicated()
+    if copied.any():
+        first = rows.filter(copied).sort("offset", "position").unique(["trace", "span_id"], keep="first")
+        rows = pl.concat([rows.filter(~copied), first], rechunk=True)
     return rows.sort("trace", "start", "span_id")
 
 
@@ -123,16 +125,19 @@ def _marks() -> list[pl.Expr]:
 
 
 def _models(rows: pl.DataFrame) -> pl.DataFrame:
+    """By `trace`, of those with a model."""
     used = rows.select("trace", "model").drop_nulls().unique().sort("trace", "model")
     return used.group_by("trace").agg(pl.col("model").alias("models"))
 
 
 def _stages(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of each trace, in order."""
     stages = rows.group_by("trace", "kind").agg(pl.len().alias("spans"), pl.col("duration", "self").sum())
-    return _listed(stages.sort("trace", "kind"), "stages")
+    return _listed(stages.sort("trace", "kind"), "stages").drop("trace")
 
 
 def _path(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of each trace, in order: the top is a step of every path."""
     steps = paths.critical_path(rows)
     steps = pl.concat(
         [rows.select("trace", "span_id", "name", "kind")[steps["row"]], steps.select("self")], how="horizontal"
@@ -141,10 +146,11 @@ def _path(rows: pl.DataFrame) -> pl.DataFrame:
     if long.height:
         rank = pl.struct(-pl.col("self"), "span_id").rank("ordinal").over("trace")
         steps = steps.filter(rank <= MAX_STEPS)
-    return _listed(steps, "critical_path")
+    return _listed(steps, "critical_path").drop("trace")
 
 
 def _scores(rows: pl.DataFrame) -> pl.DataFrame:
+    """By `trace`, of those with scores."""
     scored = rows.filter(pl.col("scores").list.len() > 0).sort("end", "span_id").select("trace", "scores")
     each = scored.explode("scores").select("trace", pl.col("scores").struct.unnest())
     last = each.group_by("trace", "name", maintain_order=True).agg(pl.col("value").last())
@@ -152,9 +158,14 @@ def _scores(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _listed(rows: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Rows as one list of records a trace, in the shape the schema gives that column."""
+    """Rows, sorted by trace, as one list of records a trace, in the shape the schema gives that column."""
     fields = [pl.col(name).cast(kind) for name, kind in _records()[column].items()]
-    return rows.group_by("trace").agg(pl.struct(fields).alias(column))
+    return rows.group_by("trace", maintain_order=True).agg(pl.struct(fields).alias(column))
+
+
+def _at(traces: pl.Series, part: pl.DataFrame) -> pl.DataFrame:
+    """A part that only some traces have, for each trace in order; null where there is none."""
+    return traces.to_frame().join(part, on="trace", how="left", maintain_order="left").drop("trace")
 
 
 @cache

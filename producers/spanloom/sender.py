@@ -279,7 +279,7 @@ class Sender:
     def _failed(self, sequence: int, error: KafkaError, message: bytes) -> None:
         reason = reason_of(error)
         sent = self._sent[sequence]
-        if reason == "too_large" and sent.goes_on:
+        if reason == "too_large" and sent.goes_on and len(message) > sum(sent.sizes):
             return self._send_in_parts(sequence, sent, message)
         self._ledger.give_up(sequence, reason)
         self._settle(sequence, reason)

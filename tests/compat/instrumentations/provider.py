@@ -1,7 +1,7 @@
 """A server on this machine that answers as OpenAI's and Anthropic's HTTP interfaces do, with known token counts.
 
 What it answers depends on the model asked for: `slow` streams without end, `limited` is refused with 429, `filtered` is
-stopped by a content filter, `tools` calls a tool, all others answer.
+stopped by a content filter, `tools` calls a tool, `broken` fails in the middle of a stream, all others answer.
 """
 
 import json
@@ -139,9 +139,18 @@ def openai_chunks(asked: dict[str, Any]) -> Iterator[str]:
     yield chunk({"role": "assistant", "content": ""})
     while asked["model"] == "slow":
         yield chunk({"content": "and "})
-    for word in WORDS:
-        yield chunk({"content": word})
-    yield chunk({}, "stop")
+    if asked["model"] == "tools":
+        begun = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "clock", "arguments": ""}}
+        yield chunk({"tool_calls": [begun]})
+        for part in ('{"zone": ', '"UTC"}'):
+            yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
+    else:
+        for word in WORDS:
+            yield chunk({"content": word})
+            if asked["model"] == "broken":
+                yield "data: " + json.dumps({"error": {"type": "server_error", "code": "x", "message": "too many"}})
+                return
+    yield chunk({}, "tool_calls" if asked["model"] == "tools" else "stop")
     if (asked.get("stream_options") or {}).get("include_usage"):
         yield chunk({}, usage=OPENAI_USAGE)
     yield "data: [DONE]"
@@ -220,11 +229,22 @@ def anthropic_events(asked: dict[str, Any]) -> Iterator[str]:
 
     begun = {**anthropic_message(asked), "id": "msg_2", "content": [], "stop_reason": None}
     yield event("message_start", message={**begun, "usage": {**ANTHROPIC_USAGE, "output_tokens": 1}})
-    yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-    while asked["model"] == "slow":
-        yield words("and ")
-    for word in WORDS:
-        yield words(word)
+    if asked["model"] == "tools":
+        called = {"type": "tool_use", "id": "toolu_1", "name": "clock", "input": {}}
+        yield event("content_block_start", index=0, content_block=called)
+        for part in ('{"zone": ', '"UTC"}'):
+            yield event("content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": part})
+    else:
+        yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        while asked["model"] == "slow":
+            yield words("and ")
+        for word in WORDS:
+            yield words(word)
+            if asked["model"] == "broken":
+                said = json.dumps({"type": "error", "error": {"type": "overloaded_error", "message": "too many"}})
+                yield f"event: error\ndata: {said}"
+                return
     yield event("content_block_stop", index=0)
-    yield event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 50})
+    reason = "tool_use" if asked["model"] == "tools" else "end_turn"
+    yield event("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage={"output_tokens": 50})
     yield event("message_stop")

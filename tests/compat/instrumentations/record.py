@@ -20,6 +20,8 @@ from provider import serving
 
 MESSAGES: Any = [{"role": "user", "content": "What is the answer?"}]
 TEXT = "What is the answer?"
+SYSTEM, WHO, NOTE, HEADERS = "Only of zebras.", "ann@example.org", "zebras at noon", {"x-hidden": "Bearer zebra-key"}
+"""What people write beside their question."""
 TOOL = {"type": "object", "properties": {"zone": {"type": "string"}}}
 Cases = dict[str, Callable[[], object]]
 
@@ -44,6 +46,17 @@ def openai_cases(url: str, module: str) -> Cases:
         "error": lambda: chat(model="limited", messages=MESSAGES),
         "tools": lambda: chat(model="tools", messages=MESSAGES, tools=tools),
         "filtered": lambda: chat(model="filtered", messages=MESSAGES),
+        "private": lambda: chat(
+            model="gpt-4o",
+            messages=[{"role": "system", "content": SYSTEM}, *MESSAGES],
+            user=WHO,
+            metadata={"note": NOTE},
+            extra_headers=HEADERS,
+        ),
+        "stream_tools": lambda: spent(
+            chat(model="tools", messages=MESSAGES, tools=tools, stream=True, stream_options=usage)
+        ),
+        "stream_error": lambda: spent(chat(model="broken", messages=MESSAGES, stream=True, stream_options=usage)),
         "responses": lambda: client.responses.create(model="gpt-4o", input="What is the answer?"),
         "responses_stream": lambda: spent(client.responses.create(model="gpt-4o", input="What is …", stream=True)),
         "responses_error": lambda: client.responses.create(model="limited", input="What is the answer?"),
@@ -70,6 +83,24 @@ def anthropic_cases(url: str) -> Cases:
             model="tools", messages=MESSAGES, max_tokens=99, tools=[{"name": "clock", "input_schema": TOOL}]
         ),
         "filtered": lambda: create(model="filtered", messages=MESSAGES, max_tokens=99),
+        "private": lambda: create(
+            model="claude-sonnet-4-5",
+            messages=MESSAGES,
+            max_tokens=99,
+            system=SYSTEM,
+            metadata={"user_id": WHO},
+            extra_headers=HEADERS,
+        ),
+        "stream_tools": lambda: spent(
+            create(
+                model="tools",
+                messages=MESSAGES,
+                max_tokens=99,
+                tools=[{"name": "clock", "input_schema": TOOL}],
+                stream=True,
+            )
+        ),
+        "stream_error": lambda: spent(create(model="broken", messages=MESSAGES, max_tokens=99, stream=True)),
     }
 
 

@@ -282,8 +282,9 @@ def test_workers_that_join_and_leave_hand_partitions_over_at_the_declared_offset
         assert {tuple(point) for point in taken.values()} == {(47, "safe=47")}
 
 
-def test_a_topic_made_anew_is_never_read_on_as_the_old_one(kafka, admin, make_topic, produce):
+def test_a_topic_made_anew_is_never_read_on_as_the_old_one(kafka, admin, make_topic, produce, monkeypatch):
     """The group notices, and it is assigned anew under the new id; or the offsets do, and the process is to end."""
+    monkeypatch.setattr(faust_app, "METADATA_MS", 1_000)  # it would be noticed within ten seconds
     topic = make_topic(1)
     produce(topic, 0, [b"old"] * 20)
 

@@ -1,6 +1,7 @@
 """Workers that come and go; topics that grow, are made anew, or lose what was not read in time."""
 
 import random
+import signal
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
@@ -67,3 +68,5 @@ def past_retention(stage: Stage, rnd: random.Random, seconds: float = 8, kept: i
     stage.trimmed = trimmed
     for name in ("processor-1", "sink"):
         stage.children.let_up(name)
+    if "gateway" in stage.children.names():  # what a producer lost is `missing` once it has said its last, and not before
+        stage.children.signal("gateway", signal.SIGTERM)

@@ -68,5 +68,5 @@ def past_retention(stage: Stage, rnd: random.Random, seconds: float = 8, kept: i
     stage.trimmed = trimmed
     for name in ("processor-1", "sink"):
         stage.children.let_up(name)
-    if "gateway" in stage.children.names():  # what a producer lost is `missing` once it has said its last, and not before
+    if "gateway" in stage.children.names():  # what a producer lost is `missing` once it has said its last
         stage.children.signal("gateway", signal.SIGTERM)

@@ -14,6 +14,8 @@ from spanloom_schemas.codec import CodecError, Registry
 
 TIME_MS = 2**32 * 1000
 """Epoch ms: ClickHouse's DateTime ends there, in 2106."""
+SPAN_MS = -(2**63) // 10**6, 2**63 // 10**6
+"""Epoch ms of what spans say in ns: a pane holds whatever its spans are dated."""
 TEXT = 256
 """Characters of a name, an id or a label: as much as producers leave of them."""
 PROSE = 65_536
@@ -50,7 +52,7 @@ HEADERS: Mapping[str, Mapping[str, Range]] = {
 }
 """Numbers in the headers of batches."""
 ITEMS: Mapping[str, Mapping[str, Range]] = {
-    "pane_batch": {"start": (0, TIME_MS), "spans": (0, COUNT)},
+    "pane_batch": {"start": SPAN_MS, "spans": (0, COUNT)},
     "trace_batch": {"first_offset": (0, OFFSET), "spans": (0, COUNT), "start": ANY, "end": ANY},
     "sample_batch": {"count": (0, COUNT), "failed": (0, COUNT)},
 }

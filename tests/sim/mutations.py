@@ -160,7 +160,7 @@ def _unnumbered(patch: Patch) -> None:
 
 def _unannounced(patch: Patch) -> None:
     honest = worker_spans.Spans._priced
-    patch(worker_spans.Spans, "_priced", lambda self, assigned, resume: (honest(self, assigned, resume)[0], None))
+    patch(worker_spans.Spans, "_priced", lambda self, *place: (honest(self, *place)[0], None))
 
 
 def _unsaid(patch: Patch) -> None:

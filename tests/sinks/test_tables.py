@@ -85,7 +85,8 @@ def test_what_cannot_be_read_is_set_aside_and_harms_nothing(topic, book):
     good = examples(topic)
     bad = [(100, NOW, b""), (101, NOW, b"\xc3\x01nonsense"), (102, NOW, good[0][2] + b"more")]
     decoded = decode(topic, [*good, *bad])
-    assert [letter.offset for letter in decoded.dead] == [100, 101, 102]
+    deletes = topics.load()[topic].cleanup == "compact"  # there, nothing says that the key is gone
+    assert [letter.offset for letter in decoded.dead] == ([101, 102] if deletes else [100, 101, 102])
     for table in tables(book)[topic]:
         whole = table.rows(decode(topic, good), Source(topic, "topic-id", 0, 0))
         assert table.rows(decoded, Source(topic, "topic-id", 0, 0)).equals(whole)

@@ -239,6 +239,7 @@ def test_amendments_say_which_hours_they_change(
     assert [line.hour(T0 + 60 * n * MINUTE) for n in range(2)] == [[("0", 1, 1)], [("1", 1, 1)]]
     line.crash()
     rows = pl.DataFrame({"trace_id": [trace_id], "reason": ["orphans"], "topic_id": ["t"], "partition": [0]})
+    rows = rows.with_columns(pl.lit(T0 + 90 * MINUTE).alias(name) for name in ("start", "end", "log_clock"))
     amendments.note(LANE, 7, rows)
     for changed in amendments.turn(10.0):
         line.hours.note(*changed)

@@ -85,7 +85,7 @@ def decode(name: str, messages: Sequence[Message], registry: Registry | None = N
     for _, run in groupby(parts, key=lambda part: (part.schema.version, part.blocks is None)):
         _read(list(run), found)
     found.dead.sort(key=lambda dead: dead.offset)
-    return Decoded(pl.concat([_no_items(name), *found.frames]), _headers(name, found.parts), found.dead)
+    return Decoded(pl.concat([_no_items(codec.newest(name)), *found.frames]), _headers(name, found.parts), found.dead)
 
 
 def encode(name: str, header: dict[str, Any], rows: pl.DataFrame, registry: Registry | None = None) -> bytes:
@@ -124,20 +124,24 @@ def encode_within(
     yield from encode_within(limit, name, header, rows[half:], registry)
 
 
-@cache
 def item_columns(name: str) -> Mapping[str, pl.DataType]:
     """Columns of the items of batch schema `name`, newest version."""
-    return shape.columns(layout.of(codec.newest(name)).item)
+    return _item_columns(codec.newest(name))
 
 
 @cache
-def _no_items(name: str) -> pl.DataFrame:
-    return pl.DataFrame(schema={**_WHERE, "position": pl.UInt32(), **item_columns(name)})
+def _item_columns(schema: Pinned) -> Mapping[str, pl.DataType]:
+    return shape.columns(layout.of(schema).item)
 
 
 @cache
-def _no_headers(name: str) -> pl.DataFrame:
-    return pl.DataFrame(schema=shape.columns(layout.of(codec.newest(name)).header))
+def _no_items(schema: Pinned) -> pl.DataFrame:
+    return pl.DataFrame(schema={**_WHERE, "position": pl.UInt32(), **_item_columns(schema)})
+
+
+@cache
+def _no_headers(schema: Pinned) -> pl.DataFrame:
+    return pl.DataFrame(schema=shape.columns(layout.of(schema).header))
 
 
 def _take_apart(name: str, message: Message, registry: Registry | None) -> _Part:
@@ -216,7 +220,7 @@ def _headers(name: str, parts: list[_Part]) -> pl.DataFrame:
     where = {"offset": [p.message[0] for p in parts], "log_time": [p.message[1] for p in parts]}
     counts = pl.DataFrame({**where, "count": [p.count for p in parts]}, schema=_WHERE | {"count": pl.UInt32()})
     newest = layout.of(codec.newest(name)).header
-    frames = [_no_headers(name)]
+    frames = [_no_headers(codec.newest(name))]
     for _, run in groupby(parts, key=lambda part: part.schema.version):
         frames.append(_spliced_headers(list(run), newest))
     return pl.concat([counts, pl.concat(frames)], how="horizontal")

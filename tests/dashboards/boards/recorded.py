@@ -28,10 +28,11 @@ from spanloom_sinks.trace_hours import HOUR_SECONDS, TraceHours
 Datum = dict[str, Any]
 MINUTE_NS = 60_000_000_000
 TOPIC_ID = "recorded"
+BOOK = "a1b2c3d4e5f6"
 TRACES = 240
 DROPPED = 7
 SHARDS = ("0", "1", "it's\\2 %5C")
-_SOURCE = emit.Source("llm.spans", TOPIC_ID, 0, 1, 1)
+_SOURCE = emit.Source("llm.spans", TOPIC_ID, 0, 1, 1, BOOK)
 _MODELS = [("openai", "gpt-4o-mini"), ("anthropic", "claude-3-5-haiku-latest"), (None, "own-model")]
 
 

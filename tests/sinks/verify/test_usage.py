@@ -5,7 +5,7 @@ from typing import Any
 from spanloom_schemas.settings import ClickHouseSettings
 from spanloom_sinks.store import Store
 from spanloom_sinks.verify.facts import Window
-from spanloom_sinks.verify.looking import Tables
+from spanloom_sinks.verify.looking import Tables, bounds
 
 from tests.sinks.conftest import Fill, Traffic
 
@@ -35,5 +35,5 @@ def test_a_call_with_usage_on_spans_of_two_instrumentations_counts_twice_and_is_
         *(call(traffic, one, "", scope) for scope in ("openai", "openinference")),
     ]
     fill("llm.spans", [(0, MINUTE * 1000, traffic.encoded(spans))])
-    found = Tables(Store(database), None).contents(Window(MINUTE, MINUTE + 60), {})
+    found = Tables(Store(database), None).contents(Window(MINUTE, MINUTE + 60), bounds("", [], 0))
     assert (found.twice, found.twice_of) == (1, (f"trace {one}, answer r-1",))

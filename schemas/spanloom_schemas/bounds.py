@@ -14,8 +14,8 @@ from spanloom_schemas.codec import CodecError, Registry
 
 TIME_MS = 2**32 * 1000
 """Epoch ms: ClickHouse's DateTime ends there, in 2106."""
-SPAN_MS = -(2**63) // 10**6, 2**63 // 10**6
-"""Epoch ms of what spans say in ns: a pane holds whatever its spans are dated."""
+PANE_STARTS = -(2**63) // 10**10 * 10**4, 2**63 // 10**6
+"""Epoch ms: a pane of ten seconds holds spans of whatever date they say, in ns of 64 bits."""
 TEXT = 256
 """Characters of a name, an id or a label: as much as producers leave of them."""
 PROSE = 65_536
@@ -26,8 +26,9 @@ COUNT = 2**40
 OFFSET = 2**62
 BUCKETS = -1, 4096
 """Indexes of a sketch of any duration in ns (scale 6)."""
-ID = r"[A-Za-z0-9._-]{0,64}"
-"""A topic's id: it travels in the metadata of commits."""
+ID = r"[A-Za-z0-9._+/=-]{0,64}"
+"""A topic's id, in either alphabet of base64: librdkafka says `+/`, Kafka's own tools say `-_`. It travels in the
+metadata of commits, between spaces."""
 
 OUT_OF_BOUNDS = "out_of_bounds"
 """The reason of a dead letter, beside codec.REASONS."""
@@ -52,7 +53,7 @@ HEADERS: Mapping[str, Mapping[str, Range]] = {
 }
 """Numbers in the headers of batches."""
 ITEMS: Mapping[str, Mapping[str, Range]] = {
-    "pane_batch": {"start": SPAN_MS, "spans": (0, COUNT)},
+    "pane_batch": {"start": PANE_STARTS, "spans": (0, COUNT)},
     "trace_batch": {"first_offset": (0, OFFSET), "spans": (0, COUNT), "start": ANY, "end": ANY},
     "sample_batch": {"count": (0, COUNT), "failed": (0, COUNT)},
 }

@@ -89,3 +89,18 @@ def test_examples_are_within_bounds() -> None:
         schema = topics.load()[name].schema
         values = [(n, 0, codec.encode(schema, datum)) for n, datum in enumerate(topics.examples(name))]
         assert decode(schema, values).dead == []
+
+
+@pytest.mark.parametrize("topic_id", ["Xq7mP2bRT1SgY0lJq3uZ0w", "+m7y/2bRT1SgY0lJq3uZ0w", "-m7y_2bRT1SgY0lJq3uZ0w", ""])
+def test_every_id_that_a_broker_gives_a_topic_is_within_bounds(topic_id: str) -> None:
+    """Librdkafka writes them in the alphabet of base64 that has + and /."""
+    values = [(n, 0, spoiled(name, topic_id=topic_id)) for n, name in enumerate(("pane_batch", "trace_batch"))]
+    assert [decode(name, [value]).dead for name, value in zip(("pane_batch", "trace_batch"), values, strict=True)] == [
+        [],
+        [],
+    ]
+
+
+@pytest.mark.parametrize("ns", [-(2**63), 2**63 - 1])
+def test_a_pane_of_any_date_that_a_span_can_say_is_within_bounds(ns: int) -> None:
+    assert decode("pane_batch", [(0, 0, spoiled("pane_batch", start=ns // 10**10 * 10**4))]).dead == []

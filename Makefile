@@ -23,7 +23,7 @@ up: $(READY) ## Keep the line running for your own services
 	@$(BIN)/spanloom up
 
 test: check ## Check and run all tests
-	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-compat: $(READY) ## Test with what others run: SDKs under real instrumentations, MLflow; each in an environment of its own
 	@for run in tests/compat/*/run.sh; do sh "$$run" || exit 1; done

@@ -55,7 +55,7 @@ def _request(shape: made.Shape) -> ExportTraceServiceRequest:
     row |= {**span, "attributes": {one["key"]: one["value"] for one in span["attributes"]}}
     for group in ("context", "prompt", "llm", "retrieval"):
         row |= {_RENAMED.get(name, name): value for name, value in (span[group] or {}).items()}
-    return door.decode(dumps(otlp.request([row])).encode(), door.JSON)
+    return door.decode(dumps(otlp.request([row])).encode(), door.JSON).request
 
 
 def _sized(data: bytes) -> bytes:

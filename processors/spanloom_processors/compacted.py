@@ -26,6 +26,7 @@ def read_whole(librdkafka: Mapping[str, str], topic: str) -> list[Record]:
         "group.id": "spanloom-restore",  # librdkafka wants one; nothing is committed under it
         "enable.auto.commit": False,
         "enable.partition.eof": True,
+        "fetch.wait.max.ms": 10,  # the broker says where the end is only after this
     })  # fmt: skip
     try:
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])

@@ -20,8 +20,18 @@ class Settling:
         self._waiting: dict[TP, deque[tuple[Point | None, Report]]] = {}
 
     def wait(self, report: Report) -> None:
-        """Keep a report; its messages are stored, and its point is declared."""
-        self._waiting.setdefault(report.tp, deque()).append((report.point, report._replace(messages=[])))
+        """Keep a report; its messages are stored, and its point is declared.
+
+        One that counts nothing is kept only for its point, behind others, and in the place of one like it: an empty
+        partition, and a broker that is away for hours, make one a second.
+        """
+        waiting = self._waiting.setdefault(report.tp, deque())
+        if not _counts(report):
+            if not waiting:
+                return
+            if not _counts(waiting[-1][1]):
+                waiting.pop()
+        waiting.append((report.point, report._replace(messages=[])))
 
     def settled(self, commits: Commits) -> list[Report]:
         """The reports that no replay tells again, each once: the broker has their point, or a later one."""
@@ -30,6 +40,10 @@ class Settling:
     def clear(self) -> None:
         """All partitions are taken away: who gets them tells the rest."""
         self._waiting.clear()
+
+
+def _counts(report: Report) -> bool:
+    return bool(report.emission.closed.height or report.dropped)
 
 
 def _until(point: Point | None, waiting: "deque[tuple[Point | None, Report]]") -> list[Report]:

@@ -1,5 +1,6 @@
 """A gateway as a process of its own, and spans to send to it."""
 
+import atexit
 import os
 import re
 import signal
@@ -48,6 +49,7 @@ class Gateway:
         env = {**os.environ, **{f"SPANLOOM_{name.upper()}": str(value) for name, value in said.items()}}
         command = [str(Path(sys.executable).with_name("spanloom")), "gateway"]
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)  # of a test that fails, or is skipped behind this
         assert self.process.stdout is not None
         ready = self.process.stdout.readline()
         assert ready.startswith("ready "), self.process.communicate()[1]
